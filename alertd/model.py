@@ -1,0 +1,300 @@
+"""The words of the product as values: what the parts of alertd hand to each other.
+
+Everything here is immutable and knows nothing of etcd, clocks or channels. Times come as `Instant`s, durations as
+seconds. Values made once an event are named tuples, since those are several times cheaper to make than frozen
+dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import Any, NamedTuple
+
+
+class Place(NamedTuple):
+    """Where in the rules something stands; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Instant(NamedTuple):
+    """One reading of both clocks: `mono` (monotonic seconds) for durations, `wall` (aware UTC) for people."""
+
+    mono: float
+    wall: datetime
+
+    def shifted_to(self, mono: float) -> Instant:
+        """Return the instant at which the monotonic clock shows `mono`, judged by this reading."""
+        return Instant(mono, self.wall + timedelta(seconds=mono - self.mono))
+
+
+# --- what etcd tells -------------------------------------------------------------------------------------------------
+
+
+class EventKind(Enum):
+    """What happened to a key."""
+
+    PUT = "put"
+    DELETE = "delete"
+    EXPIRE = "expire"
+    FOUND = "found"
+    """There in a listing (at start, after a gap), with this value."""
+    MISSED = "missed"
+    """Gone, and nobody can tell how: found absent in a listing, or etcd could not say whether the lease ended."""
+
+
+class KeyEvent(NamedTuple):
+    """One key at one revision. `key` and `value` are as in etcd; value and lease are empty where the key is gone."""
+
+    kind: EventKind
+    key: bytes
+    value: bytes
+    lease: int
+    revision: int
+
+
+# --- what became of an instance --------------------------------------------------------------------------------------
+
+
+class Cause(StrEnum):
+    """Why an instance went up (the first three) or down."""
+
+    REGISTERED = "registered"
+    RECOVERED = "recovered"
+    FOUND = "found"
+    FAILING = "failing"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+    MISSED = "missed"
+
+
+CAUSE_IN_WORDS: Mapping[Cause, str] = {
+    Cause.REGISTERED: "new",
+    Cause.RECOVERED: "back",
+    Cause.FOUND: "found up",
+    Cause.FAILING: "its probe failed",
+    Cause.STOPPED: "stopped on purpose",
+    Cause.DELETED: "its key was removed unannounced",
+    Cause.EXPIRED: "lost contact, its lease ended",
+    Cause.MISSED: "found gone after a gap in the watch",
+}
+"""The words that follow a cause wherever a person reads it."""
+
+
+class Transition(NamedTuple):
+    """An instance went up or down, or (`up` false again) a lost one turned out to be stopped on purpose.
+
+    `between` is the start of the gap in which it happened, where the true time is unknown; `at` is then the gap's end.
+    """
+
+    service: str
+    instance: str
+    up: bool
+    cause: Cause
+    at: Instant
+    revision: int
+    detail: str = ""
+    between: Instant | None = None
+
+
+# --- what rules make of it -------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How bad a rule says it is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertState(StrEnum):
+    """Where an alert is in its life."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+class Kind(StrEnum):
+    """What a notification, or one entry of it, says."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    FLAPPING = "flapping"
+    SETTLED = "settled"
+    FORGOTTEN = "forgotten"
+
+
+class Reason(StrEnum):
+    """Why the engine decided as it did; one word everywhere a decision is shown."""
+
+    CONDITION_TRUE = "condition-true"
+    """The condition turned true; `for` runs."""
+    HELD_FOR = "held-for"
+    """The condition held for all of `for`: the alert fires."""
+    BROKE_BEFORE_FOR = "broke-before-for"
+    """The condition ended before `for` was over: nobody is told."""
+    CONDITION_FALSE = "condition-false"
+    """The condition ended: the alert resolves."""
+    KEPT_FIRING = "kept-firing"
+    """The condition ended, but `keep_firing_for` holds the alert."""
+    TRUE_AGAIN = "true-again"
+    """The condition came back while `keep_firing_for` held the alert."""
+    KEEP_ELAPSED = "keep-elapsed"
+    """`keep_firing_for` is over: the alert resolves."""
+    REPLACED = "replaced"
+    """Another instance took the lost one's place."""
+    FOUND_STOPPED = "found-stopped"
+    """The lost instance turned out to be stopped on purpose."""
+    FORGOTTEN = "forgotten"
+    """Gone for so long (or forgotten by a person) that it no longer counts."""
+    RULE_GONE = "rule-gone"
+    """The rule is no longer in the ruleset, or no longer speaks of this target."""
+    TOLD_ONCE = "told-once"
+    """A new instance is told of once and never resolves."""
+    FLAPPING_BEGAN = "flapping-began"
+    """Too many changes within the window: one message, then silence until it settles."""
+    FLAPPING_ENDED = "flapping-ended"
+    """No change for `settle`: the state is told as it is now."""
+    SUPPRESSED_FLAPPING = "suppressed-flapping"
+    """It changed, but the alert is flapping: nobody is told."""
+    TOLD = "told"
+    """A notification went to the channels."""
+    ENDED_UNTOLD = "ended-untold"
+    """Back to what was last told before it could be told: nothing to say."""
+    RESOLVE_NOT_WANTED = "resolve-not-wanted"
+    """The channel has `send_resolved: false`."""
+    CHANNEL_GONE = "channel-gone"
+    """The channel that was told is no longer in the ruleset."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """What people read of a rule. `source` is `file:line @digest`; the templates are unrendered."""
+
+    name: str
+    severity: Severity
+    source: str
+    summary: str = ""
+    description: str = ""
+    runbook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """An instance as it was at a decision. `fields` are those of its last value that could be understood."""
+
+    name: str
+    up: bool
+    cause: Cause
+    since: Instant
+    detail: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    between: Instant | None = None
+    replaced_by: str = ""
+    malformed: bool = False
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """A service at a decision: `instances` holds the lost first, then those up, and may be cut; the counts are not."""
+
+    name: str
+    up: int
+    known: int
+    expected: int | None = None
+    instances: tuple[InstanceFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A snapshot of one (rule, target).
+
+    `since` is when it began to fire (or to be pending), `until` when it ended, `cause` that of the transition that
+    tipped it. `up` and `known` count what the rule counts (after `where` and `per`); `minimum` is the threshold of
+    `below`; `values` are the values judged (of `distinct`, `value`, `changes`).
+    """
+
+    id: str
+    rule: RuleText
+    service: str
+    instance: str | None
+    per: Mapping[str, str] | None
+    state: AlertState
+    flapping: bool
+    labels: Mapping[str, str]
+    since: Instant | None = None
+    until: Instant | None = None
+    cause: Cause | None = None
+    reason: Reason | None = None
+    up: int = 0
+    known: int = 0
+    minimum: int | None = None
+    maximum: int | None = None
+    values: tuple[str, ...] = ()
+    between: Instant | None = None
+
+    @property
+    def target(self) -> str:
+        """`service`, `service/instance`, or `service (zone=eu)`."""
+        if self.instance is not None:
+            return f"{self.service}/{self.instance}"
+        if self.per:
+            return f"{self.service} ({', '.join(f'{key}={value}' for key, value in self.per.items())})"
+        return self.service
+
+
+# --- what the engine wants done --------------------------------------------------------------------------------------
+
+
+class Entry(NamedTuple):
+    """One alert's part of a notification. `kind` is what is told of this alert now."""
+
+    kind: Kind
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message about one group to one channel.
+
+    `id` is a function of what the message is about, so that every replica gives it the same one. `still_firing` counts
+    the group's alerts that fire after this message. `services` holds the facts of each service named by an entry.
+    """
+
+    id: str
+    kind: Kind
+    channel: str
+    group: str
+    entries: tuple[Entry, ...]
+    services: Mapping[str, ServiceFacts]
+    still_firing: int
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about an alert, and why; also every decision not to notify."""
+
+    at: Instant
+    alert_id: str
+    rule: str
+    source: str
+    target: str
+    reason: Reason
+    detail: str = ""
+
+
+Action = Transition | Decision | Notification
+"""What the engine answers with; the shell logs all, and delivers the notifications."""
