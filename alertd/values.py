@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Written(float):
     __slots__ = ("text",)
     text: str
 
-    def __new__(cls, text: str) -> Written:
+    def __new__(cls, text: str) -> Self:
         """Read `text`, a JSON number."""
         number = super().__new__(cls, text)
         number.text = text
@@ -111,5 +111,5 @@ def as_number(value: Any) -> float | None:
 
 
 def show(raw: bytes) -> str:
-    """Return bytes from etcd as text for people and JSON: what is not UTF-8 appears as `\\xNN`."""
+    r"""Return bytes from etcd as text for people and JSON: what is not UTF-8 appears as `\\xNN`."""
     return raw.decode(errors="backslashreplace")

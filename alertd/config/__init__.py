@@ -1,0 +1,1 @@
+"""YAML to a typed, checked `Ruleset`; the only place that validates."""

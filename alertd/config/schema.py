@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -47,8 +47,11 @@ def _not_zero(seconds: float) -> float:
     return seconds
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+def _as_tuple(value: object) -> object:
+    """Take one scalar as a list of one."""
+    if isinstance(value, list):
+        return tuple(value)
+    return value if isinstance(value, (tuple, dict)) else (value,)
 
 
 def _checked_template(source: str) -> str:
@@ -70,11 +73,13 @@ def _as_percent(value: object) -> object:
     return value
 
 
-_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", "minLength": 2})
+_DURATION_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", "minLength": 2}
+)
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[Duration, AfterValidator(_not_zero)]
 Name = Annotated[str, Field(min_length=1)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
 Percent = Annotated[str, BeforeValidator(_as_percent), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"})]
 
@@ -96,11 +101,7 @@ Written = Annotated[
 """A scalar that is compared as written."""
 
 
-def _as_written_list(value: object) -> object:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-WrittenList = Annotated[tuple[Written, ...], BeforeValidator(_as_written_list), Field(min_length=1)]
+WrittenList = Annotated[tuple[Written, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -243,7 +244,7 @@ class When(Section):
 
     instances: InstanceCount | None = None
     instance: Literal["down", "up"] | None = None
-    cause: Annotated[tuple[DownCause, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    cause: Annotated[tuple[DownCause, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
     distinct: Distinct | None = None
     changes: Changes | None = None
     value: FieldValue | None = None
@@ -336,6 +337,3 @@ class Ruleset(Section):
 def source_of(rule: Rule, digest: str) -> str:
     """Return where a rule stands as people read it: `rules/web.yaml:12 @4f2c9e1`."""
     return f"{rule.place.file}:{rule.place.line}" + (f" @{digest}" if digest else "")
-
-
-JsonSchema = dict[str, Any]

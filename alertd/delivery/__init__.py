@@ -1,0 +1,1 @@
+"""From notifications to people: render, send, retry."""

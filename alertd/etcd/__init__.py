@@ -1,0 +1,1 @@
+"""All that knows etcd3, gRPC and protobuf."""

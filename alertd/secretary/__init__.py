@@ -1,0 +1,1 @@
+"""Beside a service: probe it and hold its key."""
