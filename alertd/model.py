@@ -208,7 +208,11 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A service at a decision: `instances` holds the lost first, then those up, and may be cut; the counts are not."""
+    """A service at a decision.
+
+    `instances` holds those that a message speaks of, then the lost, then those up, and may be cut; the counts are not.
+    `known` counts those up and those lost, not those stopped on purpose or replaced.
+    """
 
     name: str
     up: int
@@ -223,7 +227,8 @@ class Alert:
 
     `since` is when it began to fire (or to be pending), `until` when it ended, `cause` that of the transition that
     tipped it. `up` and `known` count what the rule counts (after `where` and `per`); `minimum` is the threshold of
-    `below`; `values` are the values judged (of `distinct`, `value`, `changes`).
+    `below`; `values` are the values judged (of `distinct`, `value`, `changes`); `changes` counts
+    those of the current flap.
     """
 
     id: str
@@ -243,6 +248,7 @@ class Alert:
     minimum: int | None = None
     maximum: int | None = None
     values: tuple[str, ...] = ()
+    changes: int = 0
     between: Instant | None = None
 
     @property

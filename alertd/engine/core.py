@@ -1,0 +1,252 @@
+"""The engine: (event, now) in, actions out.
+
+It reads no clock and does no I/O; the same events, times and ruleset give the same actions. Events of one revision are
+judged together, since etcd made them true together. While a listing is read (at start, after a gap) instances are
+updated but nothing is judged until the listing is complete; nor do deadlines pass, since half a listing proves nothing.
+
+Invariant: what it believes of instances is what the events say, and every decision leaves it as an action.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alertd.engine.alert import Desk
+from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
+from alertd.engine.counting import Changes, Distinct, InstanceCount
+from alertd.engine.facts import describe_alert, describe_service
+from alertd.engine.group import Group, Router
+from alertd.engine.registry import Change, Instance, Registry, Service
+from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
+from alertd.engine.timers import Timers
+from alertd.model import Action, Alert, EventKind, Instant, KeyEvent, Reason, ServiceFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alertd.config.schema import Ruleset
+    from alertd.engine.rules import CompiledRule
+
+
+class Engine:
+    """Judges the keys below `prefix` by a ruleset."""
+
+    def __init__(self, ruleset: Ruleset, prefix: bytes) -> None:
+        self._out: list[Action] = []
+        self._timers = Timers()
+        self._desk = Desk(self._timers, self._out, Router(ruleset))
+        self._registry = Registry(prefix, self._timers, self._out, self)
+        self._dirty: dict[Instance, bool] | None = None
+        """While a gap is open: the instances touched in it, and whether they went up or down."""
+        self._unjudged: list[Service] = []
+        """Services named by the rules that no event has touched since they became known."""
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._install(ruleset)
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def feed(self, events: Sequence[KeyEvent], now: Instant) -> list[Action]:
+        """Take in key events, whole revisions in order, and return what follows from them."""
+        registry = self._registry
+        by_key = registry.by_key
+        put = EventKind.PUT
+        changes: list[Change] = []
+        if self._dirty is None:
+            self._timers.run(now)
+        for event in events:
+            kind, key, value, _, revision = event
+            if changes and revision != self._desk.revision:
+                self._judge(changes, now)
+                changes = []
+            self._desk.revision = revision
+            if kind is put:
+                instance = by_key.get(key)
+                if instance is not None and instance.is_present and instance.raw == value:
+                    continue
+            registry.apply(event, now, changes)
+        self._judge(changes, now)
+        return self._finish(now)
+
+    def open_gap(self, now: Instant, began: Instant | None = None) -> list[Action]:
+        """Begin to read a listing: what follows happened at some time since `began`, and is judged at its end."""
+        if self._dirty is None:
+            self._dirty = {}
+        self._registry.gap_began = None if self._registry.is_first_listing else began or now
+        return self._finish(now)
+
+    def close_gap(self, now: Instant) -> list[Action]:
+        """End the listing: judge what it changed, by the state at its end."""
+        dirty, self._dirty = self._dirty or {}, None
+        by_service: dict[Service, list[Change]] = {}
+        for instance, went in dirty.items():
+            by_service.setdefault(instance.service, []).append(Change(instance, went))
+        for service, changes in by_service.items():
+            for condition in service.conditions:
+                condition.judge(changes, now, calm=True)
+        self._registry.gap_began = None
+        self._registry.is_first_listing = False
+        for service in self._unjudged:
+            if service not in by_service:
+                _judge_all(service, now)
+        self._unjudged = []
+        return self._finish(now)
+
+    def advance(self, now: Instant) -> list[Action]:
+        """Let the deadlines pass that are due at `now`."""
+        return self._finish(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when `advance` is due, in monotonic seconds."""
+        return self._timers.next_due() if self._dirty is None else None
+
+    def load(self, ruleset: Ruleset, now: Instant) -> list[Action]:
+        """Judge by `ruleset` from now on; alerts whose rule and target remain live on."""
+        self._install(ruleset, now)
+        return self._finish(now)
+
+    # --- view --------------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many instances and services are known, alerts under way, keys ignored."""
+        return {
+            "instances": len(self._registry.by_key),
+            "services": len(self._registry.services),
+            "alerts": len(self._desk.active),
+            "ignored": self._registry.ignored,
+        }
+
+    def present_keys(self) -> Iterator[bytes]:
+        """Return the keys that are there, as the engine believes."""
+        return (key for key, instance in self._registry.by_key.items() if instance.is_present)
+
+    def services(self) -> Iterator[ServiceFacts]:
+        """Return all services, by name."""
+        return (describe_service(service) for _, service in sorted(self._registry.services.items()))
+
+    def alerts(self) -> Iterator[Alert]:
+        """Return the alerts that are pending, firing or flapping."""
+        return (describe_alert(alert) for alert in self._desk.active.values())
+
+    # --- what the registry asks --------------------------------------------------------------------------------------
+
+    def match(self, service: Service) -> None:
+        """Give a service its labels, expectation and conditions."""
+        service.expected, service.labels = self._specs.about(service.name)
+        self._give_conditions(service, self._index.matching(service.name))
+
+    def is_held(self, service: Service) -> bool:
+        """Tell whether a service alert is under way."""
+        return any(condition.is_held for condition in service.conditions)
+
+    def drop(self, instance: Instance, now: Instant) -> None:
+        """End what is judged about an instance; with the last one of an unnamed service, about the service too."""
+        service = instance.service
+        for condition in service.conditions:
+            condition.forget(instance, now)
+        if len(service.instances) == 1 and not service.is_named:
+            for condition in service.conditions:
+                self._end_all(condition, Reason.FORGOTTEN, now)
+                self._groups.pop((condition.rule.rule.name, service.name), None)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _judge(self, changes: list[Change], now: Instant) -> None:
+        """Judge what happened at one revision, service by service."""
+        if not changes:
+            return
+        if self._dirty is not None:
+            for instance, went in changes:
+                self._dirty[instance] = self._dirty.get(instance, False) or went
+            return
+        service = changes[0].instance.service
+        if len(changes) == 1 or all(change.instance.service is service for change in changes):
+            for condition in service.conditions:
+                condition.judge(changes, now, calm=False)
+            return
+        by_service: dict[Service, list[Change]] = {}
+        for change in changes:
+            by_service.setdefault(change.instance.service, []).append(change)
+        for service, its in by_service.items():
+            for condition in service.conditions:
+                condition.judge(its, now, calm=False)
+
+    def _finish(self, now: Instant) -> list[Action]:
+        """Let deadlines pass (those of this very moment too) and hand over what has been decided."""
+        if self._dirty is None:
+            self._timers.run(now)
+        actions = self._out[:]
+        self._out.clear()
+        return actions
+
+    def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
+        self._rules = compile_rules(ruleset)
+        self._index = RuleIndex(self._rules)
+        self._specs = SpecIndex(ruleset.services)
+        self._desk.router = Router(ruleset)
+        registry = self._registry
+        registry.forget_after = ruleset.settings.forget_after
+        for service in list(registry.services.values()):
+            service.is_named = False
+            if now is not None:
+                self._rematch(service, now)
+        for name in dict.fromkeys((*self._index.named, *self._specs.named)):
+            is_new = name not in registry.services
+            service = registry.service(name)
+            service.is_named = True
+            if is_new:
+                self._unjudged.append(service)
+        if now is not None and self._dirty is None:
+            for service in self._unjudged:
+                _judge_all(service, now)
+            self._unjudged = []
+
+    def _rematch(self, service: Service, now: Instant) -> None:
+        """Judge a service by new rules, going on with what they have in common with the old."""
+        old = {condition.rule.rule.name: condition for condition in service.conditions}
+        service.expected, service.labels = self._specs.about(service.name)
+        self._give_conditions(service, self._index.matching(service.name))
+        for condition in service.conditions:
+            before = old.pop(condition.rule.rule.name, None)
+            if before is not None:
+                condition.take_over(before, now)
+        for gone in old.values():
+            self._end_all(gone, Reason.RULE_GONE, now)
+        _judge_all(service, now)
+
+    def _give_conditions(self, service: Service, rules: list[CompiledRule]) -> None:
+        service.conditions = tuple(make_condition(rule, service, self._group(rule, service)) for rule in rules)
+        service.keeps_fields = any(condition.reads_fields for condition in service.conditions)
+
+    def _group(self, rule: CompiledRule, service: Service) -> Group:
+        key = (rule.rule.name, service.name)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(rule.rule.name, service, self._desk)
+        return group
+
+    def _end_all(self, condition: Condition, reason: Reason, now: Instant) -> None:
+        for alert in condition.alerts.values():
+            alert.end(reason, now)
+        condition.alerts.clear()
+
+
+def make_condition(rule: CompiledRule, service: Service, group: Group) -> Condition:
+    """Return what judges `rule` on `service`."""
+    when = rule.rule.when
+    if when.instances is not None:
+        return InstanceCount(rule, service, group)
+    if when.instance == "down":
+        return InstanceDown(rule, service, group)
+    if when.instance == "up":
+        return InstanceUp(rule, service, group)
+    if when.distinct is not None:
+        return Distinct(rule, service, group)
+    if when.changes is not None:
+        return Changes(rule, service, group)
+    return FieldValue(rule, service, group) if when.value is not None else Malformed(rule, service, group)
+
+
+def _judge_all(service: Service, now: Instant) -> None:
+    for condition in service.conditions:
+        condition.judge_all(now)

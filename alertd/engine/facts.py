@@ -1,0 +1,83 @@
+"""Snapshots: what the living objects of the engine are at a decision, for those who render, store and show."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from alertd import values
+from alertd.model import Alert, InstanceFacts, ServiceFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alertd.engine.alert import LiveAlert
+    from alertd.engine.registry import Instance, Service
+
+LISTED = 100
+"""Instances of a service that a snapshot lists at most; no message has room for more."""
+
+_RAW_SHOWN = 500
+
+
+def describe_alert(alert: LiveAlert) -> Alert:
+    """Return what there is to say of an alert now."""
+    condition = alert.condition
+    measure = condition.measure(alert)
+    return Alert(
+        id=alert.id,
+        rule=alert.rule.text,
+        service=condition.service.name,
+        instance=None if alert.instance is None else alert.instance.name,
+        per=None if alert.per is None else {condition.per_field: alert.per},
+        state=alert.state,
+        flapping=alert.flapping,
+        labels={**condition.service.labels, **alert.rule.rule.labels},
+        since=alert.since,
+        until=alert.until,
+        cause=alert.cause,
+        reason=alert.reason,
+        up=measure.up,
+        known=measure.known,
+        minimum=measure.minimum,
+        maximum=measure.maximum,
+        values=measure.values,
+        changes=0 if alert.changes is None else alert.changes.changes,
+        between=alert.between,
+    )
+
+
+def describe_instance(instance: Instance) -> InstanceFacts:
+    """Return what there is to say of an instance now."""
+    return InstanceFacts(
+        name=instance.name,
+        up=instance.up,
+        cause=instance.cause,
+        since=instance.since,
+        detail=instance.detail,
+        fields=instance.read_fields(),
+        between=instance.between,
+        replaced_by=instance.replaced_by,
+        malformed=instance.malformed,
+        raw=values.show(instance.raw[:_RAW_SHOWN]),
+    )
+
+
+def describe_service(service: Service, spoken_of: Iterable[Instance] = ()) -> ServiceFacts:
+    """Return what there is to say of a service now; the instances `spoken_of` are listed first, if they are known."""
+    instances = service.instances
+    ordered = chain(
+        (instance for instance in spoken_of if instance in instances),
+        service.lost,
+        service.stopped,
+        (instance for instance in instances if instance.up),
+        instances,
+    )
+    listed = islice(dict.fromkeys(islice(ordered, 2 * LISTED)), LISTED)
+    return ServiceFacts(
+        name=service.name,
+        up=service.up,
+        known=service.up + len(service.lost),
+        expected=service.expected,
+        instances=tuple(describe_instance(instance) for instance in listed),
+    )

@@ -1,0 +1,55 @@
+"""The peak that a percentage is of: the highest number up together for at least 5 min in the last 24 h.
+
+Levels that hold now are a stack of the times at which the count rose to each; levels that ended are kept only while no
+later one is as high. So a change costs O(1) amortised, and nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+
+SUSTAINED = 300.0
+"""Seconds for which a number must have been up together to count."""
+
+REMEMBERED = 86_400.0
+"""Seconds for which a level that ended counts."""
+
+
+class Peak:
+    """The peak of one count; times are monotonic seconds and must not go back."""
+
+    __slots__ = ("_ended", "_risen")
+
+    def __init__(self) -> None:
+        self._risen: list[float] = []
+        """At index n: since when more than n are up."""
+        self._ended: deque[tuple[int, float]] = deque()
+        """(level, when it ended), levels falling."""
+
+    def count(self, up: int, at: float) -> None:
+        """Take note that `up` are up from `at` on."""
+        risen = self._risen
+        level, began = len(risen), at
+        while len(risen) > up:
+            level, began = len(risen), risen.pop()
+            if at - began >= SUSTAINED:
+                self._end(level, at)
+                del risen[up:]
+        risen.extend([at] * (up - len(risen)))
+
+    def highest(self, at: float, *, held: bool) -> tuple[int, float | None]:
+        """Return the peak and when that level ended (None: it holds); `held` keeps what would be too old."""
+        ended = self._ended
+        while ended and not held and ended[0][1] < at - REMEMBERED:
+            ended.popleft()
+        now = bisect_right(self._risen, at - SUSTAINED)
+        if ended and ended[0][0] > now:
+            return ended[0]
+        return now, None
+
+    def _end(self, level: int, at: float) -> None:
+        ended = self._ended
+        while ended and ended[-1][0] <= level:
+            ended.pop()
+        ended.append((level, at))

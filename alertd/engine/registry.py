@@ -1,0 +1,344 @@
+"""Key events to instances, services and transitions.
+
+An instance is up while its key is there and its value does not say otherwise. A lost one keeps its first cause, except
+that `stopped` replaces it, and keeps its last value. Nothing here judges by rules, and no input raises.
+
+A newly registered instance *replaces* one lost instance of its service, the longest lost first; so does one that was
+registered up to 5 min before the loss, unless it came within 30 s of the lost one: instances that start together are
+siblings, not successors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from alertd import values
+from alertd.engine.timers import Timer, Timers, stop
+from alertd.model import Action, Cause, EventKind, Instant, KeyEvent, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alertd.engine.conditions import Condition
+
+REPLACES_WITHIN = 300.0
+"""Seconds before a loss within which a new instance can have come to replace the lost one."""
+
+SIBLINGS_WITHIN = 30.0
+"""Seconds between two registrations within which the later one is no successor of the earlier."""
+
+_ASK_AGAIN = 60.0
+"""Seconds until an instance that could not be forgotten for the sake of an alert is looked at again."""
+
+_CAUSE_OF = {
+    EventKind.DELETE: Cause.DELETED,
+    EventKind.EXPIRE: Cause.EXPIRED,
+    EventKind.MISSED: Cause.MISSED,
+}
+_ANNOUNCED = {"failing": Cause.FAILING, "stopped": Cause.STOPPED}
+
+
+class Instance:
+    """One key: what it is now, or was when it was last there.
+
+    `is_known` turns true with the first transition. `is_announced` tells that the last one was an announced stop or the
+    return after it; `is_new` that when it last went up it had provably never been seen before. `fields` are kept only
+    for services whose rules read them. `registered_at` is in monotonic seconds, -inf where it was there before alertd.
+    """
+
+    __slots__ = (
+        "between",
+        "cause",
+        "detail",
+        "fields",
+        "forget",
+        "is_announced",
+        "is_known",
+        "is_new",
+        "is_present",
+        "key",
+        "malformed",
+        "raw",
+        "registered_at",
+        "replaced_by",
+        "service",
+        "since",
+        "up",
+    )
+
+    def __init__(self, key: bytes, service: Service, now: Instant) -> None:
+        self.key = key
+        self.service = service
+        self.raw = b""
+        self.fields: Mapping[str, Any] | None = None
+        self.up = self.is_known = self.is_present = self.malformed = self.is_new = self.is_announced = False
+        self.cause = Cause.MISSED
+        self.detail = self.replaced_by = ""
+        self.since = now
+        self.between: Instant | None = None
+        self.registered_at = now.mono
+        self.forget: Timer | None = None
+
+    @property
+    def name(self) -> str:
+        """What follows the service in the key; may contain `/`."""
+        return values.show(self.key[self.service.key_length :])
+
+    def read_fields(self) -> Mapping[str, Any]:
+        """Return the fields of the last value, none if it cannot be understood."""
+        return self.fields if self.fields is not None else values.read(self.raw).fields or {}
+
+
+class Change(NamedTuple):
+    """An instance that an event touched, and whether it went up or down by it."""
+
+    instance: Instance
+    went: bool
+
+
+class Service:
+    """The set of its instances.
+
+    `lost` holds those down and neither stopped on purpose nor replaced, the longest lost first; `stopped` those stopped
+    on purpose. `is_named` means that the rules name it exactly: it is judged even if never seen, and never forgotten.
+    """
+
+    __slots__ = (
+        "conditions",
+        "expected",
+        "fresh",
+        "instances",
+        "is_named",
+        "keeps_fields",
+        "key_length",
+        "labels",
+        "lost",
+        "name",
+        "stopped",
+        "up",
+    )
+
+    def __init__(self, name: str, key_length: int) -> None:
+        self.name = name
+        self.key_length = key_length
+        self.instances: dict[Instance, None] = {}
+        self.lost: dict[Instance, None] = {}
+        self.stopped: dict[Instance, None] = {}
+        self.fresh: deque[Instance] = deque()
+        self.up = 0
+        self.conditions: tuple[Condition, ...] = ()
+        self.labels: Mapping[str, str] = {}
+        self.expected: int | None = None
+        self.is_named = False
+        self.keeps_fields = False
+
+
+class Judges(Protocol):
+    """What the registry asks of those that judge by rules."""
+
+    def match(self, service: Service) -> None:
+        """Give a service that has just appeared its labels, expectation and conditions."""
+
+    def is_held(self, service: Service) -> bool:
+        """Tell whether an alert on the service is under way, so that nothing of it may be forgotten now."""
+
+    def drop(self, instance: Instance, now: Instant) -> None:
+        """End all that is judged about an instance that is being forgotten."""
+
+
+class Registry:
+    """All services below one prefix; `out` receives the transitions.
+
+    `gap_began` is set while a listing is read: since when nobody watched.
+    """
+
+    def __init__(self, prefix: bytes, timers: Timers, out: list[Action], judges: Judges) -> None:
+        self._prefix = prefix
+        self._timers = timers
+        self._out = out
+        self._judges = judges
+        self.by_key: dict[bytes, Instance] = {}
+        self.services: dict[str, Service] = {}
+        self.forget_after = 0.0
+        self.ignored = 0
+        """Puts of keys that have no instance part."""
+        self.gap_began: Instant | None = None
+        self.is_first_listing = True
+
+    def apply(self, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
+        """Take one event in; append each instance that it touched (its own, and one that it replaces)."""
+        kind = event.kind
+        instance = self.by_key.get(event.key)
+        if kind is EventKind.PUT or kind is EventKind.FOUND:
+            if instance is None:
+                instance = self._admit(event.key, now)
+                if instance is None:
+                    return
+            elif instance.is_present and instance.raw == event.value:
+                return
+            self._take_value(instance, event, now, changes)
+        elif instance is not None and instance.is_present:
+            instance.is_present = False
+            self._start_forgetting(instance, now)
+            went = instance.up
+            if went:
+                self._go_down(instance, _CAUSE_OF[kind], "", event.revision, now)
+            changes.append(Change(instance, went))
+
+    def service(self, name: str) -> Service:
+        """Return the service of that name, known from now on."""
+        service = self.services.get(name)
+        if service is None:
+            service = Service(name, len(self._prefix) + len(name.encode()) + 1)
+            self.services[name] = service
+            self._judges.match(service)
+        return service
+
+    def forget(self, instance: Instance, now: Instant) -> None:
+        """Drop an instance, and its service with the last one unless the rules name that."""
+        service = instance.service
+        stop(instance.forget)
+        self._judges.drop(instance, now)
+        del self.by_key[instance.key]
+        for members in (service.instances, service.lost, service.stopped):
+            members.pop(instance, None)
+        service.up -= instance.up
+        if not service.instances and not service.is_named:
+            del self.services[service.name]
+
+    def _admit(self, key: bytes, now: Instant) -> Instance | None:
+        name, _, rest = key[len(self._prefix) :].partition(b"/")
+        if not name or not rest:
+            self.ignored += 1
+            return None
+        text = values.show(name)
+        service = self.services.get(text) or self.service(text)
+        service.key_length = len(self._prefix) + len(name) + 1
+        instance = self.by_key[key] = Instance(key, service, now)
+        if self.is_first_listing:
+            instance.registered_at = -inf
+        service.instances[instance] = None
+        return instance
+
+    def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
+        reading = values.read(event.value)
+        fields = reading.fields
+        instance.raw = event.value
+        instance.malformed = reading.malformed
+        instance.fields = fields if instance.service.keeps_fields else None
+        instance.is_present = True
+        stop(instance.forget)
+        status = fields.get("status") if fields else None
+        cause = _ANNOUNCED.get(status) if isinstance(status, str) else None
+        if cause is None:
+            went = not instance.up
+            changes.append(Change(instance, went))
+            if went:
+                self._go_up(instance, event, now, changes)
+        else:
+            detail = values.as_written(values.look_up(fields, "reason")) or ""
+            changes.append(Change(instance, self._announce(instance, cause, detail, event, now)))
+
+    def _go_up(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
+        service = instance.service
+        is_found = event.kind is EventKind.FOUND
+        instance.is_new = not instance.is_known and not (is_found and self.is_first_listing)
+        instance.is_announced = instance.is_known and instance.cause is Cause.STOPPED
+        if is_found:
+            instance.cause = Cause.FOUND
+        else:
+            instance.cause = Cause.RECOVERED if instance.is_known else Cause.REGISTERED
+        instance.up = True
+        instance.detail = instance.replaced_by = ""
+        service.up += 1
+        service.lost.pop(instance, None)
+        service.stopped.pop(instance, None)
+        self._record(instance, event.revision, now)
+        if instance.is_new:
+            self._replace_longest_lost(instance, changes)
+
+    def _announce(self, instance: Instance, cause: Cause, detail: str, event: KeyEvent, now: Instant) -> bool:
+        """Take a value that says `failing` or `stopped`; return whether that is news."""
+        if instance.up or not instance.is_known:
+            self._go_down(instance, cause, detail, event.revision, now)
+            return True
+        if cause is Cause.STOPPED and instance.cause is not Cause.STOPPED:
+            instance.cause, instance.detail, instance.replaced_by = cause, detail, ""
+            self._file_as_down(instance, now)
+            self._record(instance, event.revision, now)
+            return True
+        return False
+
+    def _go_down(self, instance: Instance, cause: Cause, detail: str, revision: int, now: Instant) -> None:
+        instance.service.up -= instance.up
+        instance.up = False
+        instance.cause, instance.detail = cause, detail
+        self._file_as_down(instance, now)
+        self._record(instance, revision, now)
+
+    def _file_as_down(self, instance: Instance, now: Instant) -> None:
+        """Put a down instance among the stopped, the replaced or the lost of its service."""
+        service = instance.service
+        instance.is_announced = instance.cause is Cause.STOPPED
+        if instance.is_announced:
+            service.lost.pop(instance, None)
+            service.stopped[instance] = None
+        else:
+            successor = _take_successor(instance, now)
+            if successor is None:
+                service.lost[instance] = None
+            else:
+                instance.replaced_by = successor.name
+
+    def _replace_longest_lost(self, newcomer: Instance, changes: list[Change]) -> None:
+        service = newcomer.service
+        lost = next(iter(service.lost), None)
+        if lost is None:
+            service.fresh.append(newcomer)
+        else:
+            del service.lost[lost]
+            lost.replaced_by = newcomer.name
+            changes.append(Change(lost, went=False))
+
+    def _record(self, instance: Instance, revision: int, now: Instant) -> None:
+        instance.is_known = True
+        instance.since = now
+        instance.between = self.gap_began
+        self._out.append(
+            Transition(
+                instance.service.name,
+                instance.name,
+                instance.up,
+                instance.cause,
+                now,
+                revision,
+                instance.detail,
+                self.gap_began,
+            )
+        )
+
+    def _start_forgetting(self, instance: Instance, now: Instant) -> None:
+        if instance.forget is None:
+            instance.forget = Timer(partial(self._forget_if_free, instance))
+        self._timers.start(instance.forget, now.mono + self.forget_after)
+
+    def _forget_if_free(self, instance: Instance, now: Instant) -> None:
+        if not self._judges.is_held(instance.service):
+            self.forget(instance, now)
+        elif instance.forget is not None:
+            self._timers.start(instance.forget, now.mono + _ASK_AGAIN)
+
+
+def _take_successor(lost: Instance, now: Instant) -> Instance | None:
+    """Return an instance that came shortly before `lost` went, and has not yet replaced another."""
+    fresh = lost.service.fresh
+    while fresh and (fresh[0].registered_at < now.mono - REPLACES_WITHIN or not fresh[0].up):
+        fresh.popleft()
+    for newcomer in fresh:
+        if newcomer.up and newcomer is not lost and newcomer.registered_at - lost.registered_at >= SIBLINGS_WITHIN:
+            fresh.remove(newcomer)
+            return newcomer
+    return None

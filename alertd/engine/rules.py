@@ -1,0 +1,102 @@
+"""Rules made ready for judging: what can be worked out once a rule, or once a rule and service, is.
+
+A rule is matched to a service when the service first appears, and the result is kept. Exact names are looked up, so the
+number of rules does not matter; only globs are tried one by one, and only then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alertd.config.schema import source_of
+from alertd.engine.match import any_of, is_glob
+from alertd.model import RuleText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from alertd.config.schema import Flap, Rule, Ruleset, ServiceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule with its defaults filled in; `flap` is None where suppression is off."""
+
+    rule: Rule
+    text: RuleText
+    flap: Flap | None
+    order: int
+
+
+def compile_rules(ruleset: Ruleset) -> tuple[CompiledRule, ...]:
+    """Return all rules of `ruleset`, in order."""
+    default = ruleset.settings.flap or None
+    compiled = []
+    for order, rule in enumerate(ruleset.rules):
+        text = RuleText(
+            name=rule.name,
+            severity=rule.severity,
+            source=source_of(rule, ruleset.digest),
+            summary=rule.summary,
+            description=rule.description,
+            runbook=rule.runbook,
+        )
+        flap = default if rule.flap is None else rule.flap or None
+        compiled.append(CompiledRule(rule, text, flap, order))
+    return tuple(compiled)
+
+
+class RuleIndex:
+    """Which rules speak of a service, and which services the rules name exactly."""
+
+    __slots__ = ("_exact", "_globs")
+
+    def __init__(self, rules: tuple[CompiledRule, ...]) -> None:
+        self._exact: dict[str, list[CompiledRule]] = {}
+        self._globs: list[tuple[Callable[[str], bool], CompiledRule]] = []
+        for rule in rules:
+            names = rule.rule.service
+            for name in dict.fromkeys(name for name in names if not is_glob(name)):
+                self._exact.setdefault(name, []).append(rule)
+            globs = [name for name in names if is_glob(name)]
+            if globs:
+                self._globs.append((any_of(globs), rule))
+
+    @property
+    def named(self) -> Iterator[str]:
+        """The services that a rule names exactly."""
+        return iter(self._exact)
+
+    def matching(self, service: str) -> list[CompiledRule]:
+        """Return the rules for `service`, in their order."""
+        found = {rule.order: rule for rule in self._exact.get(service, ())}
+        found.update((rule.order, rule) for test, rule in self._globs if test(service))
+        return [found[order] for order in sorted(found)]
+
+
+class SpecIndex:
+    """What `services:` says beforehand: every entry that matches counts, an exact name last and so strongest."""
+
+    __slots__ = ("_exact", "_globs")
+
+    def __init__(self, specs: Mapping[str, ServiceSpec]) -> None:
+        self._exact = {name: spec for name, spec in specs.items() if not is_glob(name)}
+        self._globs = [(any_of([name]), spec) for name, spec in specs.items() if is_glob(name)]
+
+    @property
+    def named(self) -> Iterator[str]:
+        """The services that are named exactly."""
+        return iter(self._exact)
+
+    def about(self, service: str) -> tuple[int | None, dict[str, str]]:
+        """Return the expected number (None: not known) and the labels of `service`."""
+        expected: int | None = None
+        labels: dict[str, str] = {}
+        specs = [spec for test, spec in self._globs if test(service)]
+        if service in self._exact:
+            specs.append(self._exact[service])
+        for spec in specs:
+            expected = spec.expected if spec.expected is not None else expected
+            labels.update(spec.labels)
+        return expected, labels

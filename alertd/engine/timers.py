@@ -1,0 +1,77 @@
+"""Deadlines: one heap for all, with lazy deletion.
+
+A timer that is stopped or moved to later leaves its entry in the heap until that entry's time comes; so stopping costs
+nothing, and a timer that is moved on at every event has one entry, not one an event.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alertd.model import Instant
+
+
+class Timer:
+    """One deadline that can be set again and again; `due` is in monotonic seconds, None while it does not run."""
+
+    __slots__ = ("due", "fire", "queued")
+
+    def __init__(self, fire: Callable[[Instant], None]) -> None:
+        self.fire = fire
+        self.due: float | None = None
+        self.queued: float | None = None
+
+
+class Timers:
+    """All deadlines of one engine."""
+
+    __slots__ = ("_count", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._count = 0
+
+    def start(self, timer: Timer, at: float) -> None:
+        """Let `timer` fire at `at` (monotonic seconds) instead of any time set before."""
+        timer.due = at
+        if timer.queued is None or at < timer.queued:
+            self._push(timer, at)
+
+    def next_due(self) -> float | None:
+        """Return the earliest deadline, in monotonic seconds."""
+        heap = self._heap
+        while heap:
+            at, _, timer = heap[0]
+            if timer.queued == at and timer.due == at:
+                return at
+            heapq.heappop(heap)
+            if timer.queued == at:
+                timer.queued = None
+                if timer.due is not None:
+                    self._push(timer, timer.due)
+        return None
+
+    def run(self, now: Instant) -> None:
+        """Fire all that is due at `now`, in order, each with its own deadline as its time."""
+        at = now
+        while (due := self.next_due()) is not None and due <= now.mono:
+            timer = heapq.heappop(self._heap)[2]
+            timer.queued = timer.due = None
+            if at.mono != due:
+                at = now.shifted_to(due)
+            timer.fire(at)
+
+    def _push(self, timer: Timer, at: float) -> None:
+        self._count += 1
+        timer.queued = at
+        heapq.heappush(self._heap, (at, self._count, timer))
+
+
+def stop(timer: Timer | None) -> None:
+    """Let `timer` not fire; None is a timer that was never needed."""
+    if timer is not None:
+        timer.due = None
