@@ -58,7 +58,7 @@ def alert_id(rule: str, service: str, instance: str | None, per: str | None) -> 
 class Desk:
     """What alerts and groups share: deadlines, where actions go, who is told, and the revision being judged."""
 
-    __slots__ = ("active", "out", "revision", "router", "timers")
+    __slots__ = ("active", "episodes", "out", "revision", "router", "timers")
 
     def __init__(self, timers: Timers, out: list[Action], router: Router) -> None:
         self.router = router
@@ -67,6 +67,8 @@ class Desk:
         self.revision = 0
         self.active: dict[str, LiveAlert] = {}
         """Alerts that are pending, firing or flapping, by id."""
+        self.episodes: dict[str, int] = {}
+        """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
 
 
 class LiveAlert:
@@ -118,7 +120,8 @@ class LiveAlert:
         self.between: Instant | None = None
         self.cause: Cause | None = None
         self.reason: Reason | None = None
-        self.revision = self.episode = 0
+        self.revision = 0
+        self.episode = self._desk.episodes.pop(self.id, 0)
         self.news: Kind | None = None
         self.told: tuple[str, ...] = ()
         self.flap_told: tuple[str, ...] = ()
@@ -177,6 +180,8 @@ class LiveAlert:
         self.holds = self.flapping = False
         self.state, self.until = AlertState.INACTIVE, now
         self._desk.active.pop(self.id, None)
+        if reason is Reason.RULE_GONE and self.episode:
+            self._desk.episodes[self.id] = self.episode
         if was_told:
             self._owe(Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED, now)
         elif was_firing or self.news is not None:

@@ -288,7 +288,7 @@ class Changes(ServiceCondition):
         changes = rule.rule.when.changes
         assert changes is not None  # noqa: S101 - `make_condition` comes here only with `changes`
         self._changes = changes
-        self._recent: dict[Instance | str | None, Recent] = {}
+        self._recent: dict[Instance | None, Recent] = {}
 
     @override
     def judge(self, changes: Sequence[Change], now: Instant, *, calm: bool) -> None:
@@ -300,8 +300,8 @@ class Changes(ServiceCondition):
 
     @override
     def judge_all(self, now: Instant) -> None:
-        for key, alert in self.alerts.items():
-            recent = self._recent.get(key)
+        for alert in self.alerts.values():
+            recent = self._recent.get(alert.instance)
             if recent is None or not self._is_too_many(recent, now.mono):
                 alert.judge(holds=False, now=now, trigger=None, calm=True)
 

@@ -24,13 +24,12 @@ class Peak:
     def __init__(self) -> None:
         self._risen: list[float] = []
         """At index n: since when more than n are up."""
-        self._ended: deque[tuple[int, float]] = deque()
-        """(level, when it ended), levels falling."""
+        self._ended: deque[tuple[int, float, float]] = deque()
+        """(level, when it ended, from when it is forgotten), levels falling."""
 
     def count(self, up: int, at: float) -> None:
         """Take note that `up` are up from `at` on."""
         risen = self._risen
-        level, began = len(risen), at
         while len(risen) > up:
             level, began = len(risen), risen.pop()
             if at - began >= SUSTAINED:
@@ -39,17 +38,20 @@ class Peak:
         risen.extend([at] * (up - len(risen)))
 
     def highest(self, at: float, *, held: bool) -> tuple[int, float | None]:
-        """Return the peak and when that level ended (None: it holds); `held` keeps what would be too old."""
+        """Return the peak and when that level ended (None: it holds); while `held`, an ended level does not age."""
         ended = self._ended
-        while ended and not held and ended[0][1] < at - REMEMBERED:
+        while ended and ended[0][2] < at and not held:
             ended.popleft()
         now = bisect_right(self._risen, at - SUSTAINED)
-        if ended and ended[0][0] > now:
-            return ended[0]
-        return now, None
+        if not ended or ended[0][0] <= now:
+            return now, None
+        level, when, _ = ended[0]
+        if held:
+            ended[0] = (level, when, at + REMEMBERED)
+        return level, when
 
     def _end(self, level: int, at: float) -> None:
         ended = self._ended
         while ended and ended[-1][0] <= level:
             ended.pop()
-        ended.append((level, at))
+        ended.append((level, at, at + REMEMBERED))

@@ -1,0 +1,1 @@
+"""The pure engine: tables and timelines from a fixed epoch."""

@@ -1,0 +1,169 @@
+"""Timelines that read like a story: what happens at which second, and what people are told.
+
+A `Story` owns an engine and a clock that only it moves. Deadlines on the way are met one by one, as the daemon does.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from alertd.config.schema import Channel, Route, Rule, Ruleset, ServiceSpec, Settings
+from alertd.engine.core import Engine
+from alertd.model import Action, Alert, Decision, EventKind, Instant, KeyEvent, Notification, Transition
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+PREFIX = b"/services/"
+
+
+def instant(seconds: float) -> Instant:
+    """Return the instant that is `seconds` after the epoch on both clocks."""
+    return Instant(1000.0 + seconds, EPOCH + timedelta(seconds=seconds))
+
+
+def seconds(moment: Instant) -> float:
+    """Return how many seconds after the epoch an instant is."""
+    return round(moment.mono - 1000.0, 3)
+
+
+def rule(name: str = "r", service: str | list[str] = "apache", **fields: Any) -> Rule:
+    """Return a rule; `for` is written `for_`, durations as in YAML."""
+    if "for_" in fields:
+        fields["for"] = fields.pop("for_")
+    fields.setdefault("when", {"instance": "down"})
+    return Rule.model_validate({"name": name, "service": service, **fields})
+
+
+def ruleset(*rules: Rule, **fields: Any) -> Ruleset:
+    """Return a ruleset; `group_wait` and `group_interval` are those of the default route, as in YAML."""
+    route = Route(group_wait=fields.pop("group_wait", "0s"), group_interval=fields.pop("group_interval", "0s"))
+    services = {name: ServiceSpec(**spec) for name, spec in fields.pop("services", {}).items()}
+    settings = fields.pop("settings", Settings(flap=False))
+    channels: dict[str, Channel] = fields.pop("channels", {})
+    return Ruleset(rules=rules, route=route, services=services, settings=settings, channels=channels, **fields)
+
+
+class Story:
+    """One engine from its start."""
+
+    def __init__(self, *rules: Rule, up: tuple[str, ...] = (), **fields: Any) -> None:
+        self.engine = Engine(ruleset(*rules, **fields), PREFIX)
+        self.actions: list[Action] = []
+        self.now = instant(0)
+        self._revision = 100
+        self.actions += self.engine.open_gap(self.now)
+        self.put(*up, kind=EventKind.FOUND)
+        self.actions += self.engine.close_gap(self.now)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def at(self, when: float) -> Self:
+        """Let time pass until `when`, seconds after the epoch."""
+        target = instant(when)
+        assert target.mono >= self.now.mono, "a story goes forward"
+        while (due := self.engine.next_deadline()) is not None and due <= target.mono:
+            self.now = target.shifted_to(max(due, self.now.mono))
+            self.actions += self.engine.advance(self.now)
+        self.now = target
+        return self
+
+    def reload(self, *rules: Rule, **fields: Any) -> Self:
+        """Put another ruleset in force."""
+        self.actions += self.engine.load(ruleset(*rules, **fields), self.now)
+        return self
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def events(self, *events: KeyEvent) -> Self:
+        """Feed events as they are."""
+        self.actions += self.engine.feed(events, self.now)
+        return self
+
+    def event(self, kind: EventKind, name: str, value: bytes = b"") -> KeyEvent:
+        """Make an event at the current revision."""
+        return KeyEvent(kind, PREFIX + name.encode(), value, 0, self._revision)
+
+    def put(self, *names: str, kind: EventKind = EventKind.PUT, raw: bytes | None = None, **fields: Any) -> Self:
+        """Put keys, all with one value and at one revision."""
+        self._revision += 1
+        value = raw if raw is not None else json.dumps(fields).encode() if fields else b""
+        return self.events(*(self.event(kind, name, value) for name in names))
+
+    up = put
+
+    def expire(self, *names: str) -> Self:
+        """End the one lease of all these keys."""
+        return self._end(EventKind.EXPIRE, names)
+
+    def delete(self, *names: str) -> Self:
+        """Remove keys in one transaction."""
+        return self._end(EventKind.DELETE, names)
+
+    def miss(self, *names: str) -> Self:
+        """Find keys gone."""
+        return self._end(EventKind.MISSED, names)
+
+    def fail(self, name: str, reason: str = "HTTP 503") -> Self:
+        """Let a secretary announce that its probe failed."""
+        return self.put(name, status="failing", reason=reason)
+
+    def stop(self, name: str) -> Self:
+        """Let a secretary announce a stop, and remove its key."""
+        return self.put(name, status="stopped").delete(name)
+
+    def gap(self) -> Self:
+        """Begin a listing after a gap."""
+        self.actions += self.engine.open_gap(self.now)
+        return self
+
+    def found(self, *names: str, **fields: Any) -> Self:
+        """Find keys in a listing."""
+        return self.put(*names, kind=EventKind.FOUND, **fields)
+
+    def synced(self) -> Self:
+        """End the listing."""
+        self.actions += self.engine.close_gap(self.now)
+        return self
+
+    def _end(self, kind: EventKind, names: tuple[str, ...]) -> Self:
+        self._revision += 1
+        return self.events(*(self.event(kind, name) for name in names))
+
+    # --- what became of it -------------------------------------------------------------------------------------------
+
+    @property
+    def notifications(self) -> list[Notification]:
+        """All that was sent."""
+        return [action for action in self.actions if isinstance(action, Notification)]
+
+    @property
+    def told(self) -> list[str]:
+        """Every entry that was told, as `60 firing r apache/a`; the channel is added where it is not `log`."""
+        return [
+            f"{seconds(sent.at):.10g} {entry.kind} {entry.alert.rule.name} {entry.alert.target}"
+            + ("" if sent.channel == "log" else f" to {sent.channel}")
+            for sent in self.notifications
+            for entry in sent.entries
+        ]
+
+    @property
+    def transitions(self) -> list[str]:
+        """Every transition, as `60 apache/a down expired`."""
+        return [
+            f"{seconds(act.at):.10g} {act.service}/{act.instance} {'up' if act.up else 'down'} {act.cause}"
+            for act in self.actions
+            if isinstance(act, Transition)
+        ]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every decision, as `60 held-for apache`."""
+        return [
+            f"{seconds(act.at):.10g} {act.reason} {act.target}" for act in self.actions if isinstance(act, Decision)
+        ]
+
+    @property
+    def alerts(self) -> dict[str, Alert]:
+        """Alerts under way, by target."""
+        return {alert.target: alert for alert in self.engine.alerts()}
