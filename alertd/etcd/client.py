@@ -333,6 +333,15 @@ class Client:
         """Return what each call bears: the token, if there is one."""
         return (("token", self._token),) if self._token else ()
 
+    def forget_token(self) -> None:
+        """Log in anew at the next call that needs it: a stream was told that the token is no good."""
+        self._token = ""
+
+    def leave(self, address: str) -> None:
+        """Ask another endpoint first from now on: a stream from this one broke."""
+        if self.endpoint == address:
+            self._leave(self._current)
+
     def explain(self, address: str, error: grpc.aio.AioRpcError, seconds: float) -> Fault:
         """Judge a failed call at `address` that had a deadline of `seconds`."""
         return explain(address, error.code(), error.details(), seconds=seconds, is_tls=self.settings.is_tls)

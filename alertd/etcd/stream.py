@@ -1,0 +1,203 @@
+"""One watch on one connection of its own, which shows that it is alive or ends.
+
+A watch that says nothing proves nothing: the stream asks etcd for its progress every few seconds and breaks itself off
+if nothing at all comes back. It asks only while its reader waits, so a slow consumer is never taken for a dead etcd.
+
+A progress answer may overtake events that are still on their way (etcd#15220, before 3.4.25 and 3.5.8). Its revision
+therefore counts as `passed` only once the answer to a *later* question has come and no event up to it came between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from alertd.errors import EtcdRefused, EtcdUnavailable
+from alertd.etcd.channel import open_channel
+from alertd.etcd.client import range_end_of
+from alertd.etcd.faults import Compacted, Verdict, explain
+from alertd.etcd.wire import rpc, stubs
+
+if TYPE_CHECKING:
+    from alertd.etcd.client import Client
+
+_PROGRESS = rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
+_ANSWER = -1
+"""The watch id of an answer to a question; etcd's own progress notes, every ten minutes, bear the watch's."""
+_HAS_LEADER = ("hasleader", "true")
+"""etcd ends the stream when the member it runs on has lost its leader."""
+
+
+class WrongHistory(EtcdUnavailable):
+    """etcd shows another cluster, or an older state: nothing that was remembered can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How a watch behaves; all in seconds but `slice_events`, which is in events.
+
+    `progress_every`: how often etcd is asked whether it is alive, and how long it may be silent then. `connect_within`:
+    how long a new stream may take. `retry_first` and `retry_cap` bound the jittered backoff. `lease_budget`: how long
+    one response may be held up by questions about leases. Larger responses are handed over in slices.
+    """
+
+    progress_every: float = 3.0
+    connect_within: float = 5.0
+    retry_first: float = 0.1
+    retry_cap: float = 5.0
+    lease_budget: float = 1.0
+    slice_events: int = 2_000
+
+
+class WatchStream:
+    """A watch from one revision on, at one endpoint."""
+
+    def __init__(self, client: Client, address: str, settings: WatchSettings) -> None:
+        self.address = address
+        self.alive_at = 0.0
+        self.passed = 0
+        self.cluster_id = 0
+        self._client = client
+        self._settings = settings
+        self._channel = open_channel(address, client.credentials)
+        self._call: Any = None
+        self._asking: asyncio.Task[None] | None = None
+        self._reading_since = 0.0
+        self._asked_at = 0.0
+        self._promised = 0
+        self._repeated = 0
+        self._broken: EtcdUnavailable | None = None
+
+    async def open(self, prefix: bytes, start_revision: int) -> None:
+        """Start the watch; raise EtcdUnavailable, or Compacted if `start_revision` is no longer kept."""
+        try:
+            async with asyncio.timeout(self._settings.connect_within):
+                response = await self._create(prefix, start_revision)
+        except TimeoutError:
+            says = f"etcd at {self.address} did not start a watch within {self._settings.connect_within:g} s"
+            raise EtcdUnavailable(says) from None
+        self.cluster_id = response.header.cluster_id
+        self._asking = asyncio.create_task(self._keep_asking(), name="etcd-progress")
+
+    async def _create(self, prefix: bytes, start_revision: int) -> Any:
+        create = rpc.WatchCreateRequest(
+            key=prefix or b"\0", range_end=range_end_of(prefix), start_revision=start_revision, progress_notify=True
+        )
+        try:
+            self._call = stubs.WatchStub(self._channel).Watch(metadata=(*self._client.metadata(), _HAS_LEADER))
+            await self._call.write(rpc.WatchRequest(create_request=create))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._fail()
+        return await self.read()
+
+    async def read(self) -> Any:
+        """Return the next response; raise EtcdUnavailable when there will be none, Compacted if that is why."""
+        self._reading_since = time.monotonic()
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError:
+            await self._fail()
+        except DecodeError:
+            raise EtcdRefused(f"{self.address} does not speak etcd's language; check --etcd") from None
+        except asyncio.CancelledError:
+            if self._broken is None or _is_cancelling():
+                raise
+            raise self._broken from None
+        if response is grpc.aio.EOF:
+            raise self._broken or EtcdUnavailable(f"etcd at {self.address} ended the watch")
+        self._reading_since, self.alive_at = 0.0, time.monotonic()
+        if response.canceled:
+            raise self._refusal(response)
+        if not response.created:
+            self._note_progress(response)
+        return response
+
+    async def _fail(self) -> NoReturn:
+        """Raise what ended the call."""
+        code, details = await self._call.code(), await self._call.details()
+        raise explain(
+            self.address, code, details, seconds=self._settings.connect_within, is_tls=self._client.settings.is_tls
+        ).error
+
+    def _refusal(self, response: Any) -> EtcdUnavailable:
+        """Return why etcd cancelled the watch."""
+        if response.compact_revision:
+            return Compacted(f"etcd at {self.address} has compacted what happened before {response.compact_revision}")
+        reason = response.cancel_reason or "the watch was cancelled without a reason"
+        fault = explain(self.address, grpc.StatusCode.UNKNOWN, reason, seconds=0, is_tls=False)
+        if fault.verdict is Verdict.STALE_TOKEN or "permission denied" in reason:
+            self._client.forget_token()
+        return fault.error
+
+    # --- proof of life -------------------------------------------------------------------------------------------
+
+    def _note_progress(self, response: Any) -> None:
+        """Judge how far the stream is for certain; see the module's docstring."""
+        if response.events:
+            if self._promised and response.events[0].kv.mod_revision <= self._promised:
+                self._promised = 0
+        elif response.watch_id == _ANSWER:
+            self.passed = max(self.passed, self._promised)
+            self._promised = 0 if self._repeated else response.header.revision
+            self._repeated = max(0, self._repeated - 1)
+            self._asked_at = 0.0
+
+    async def _keep_asking(self) -> None:
+        """Ask for progress at once and then regularly; end the call when etcd is silent."""
+        try:
+            await self._ask()
+            while self._broken is None:
+                await asyncio.sleep(self._settings.progress_every)
+                if self._is_asking_due():
+                    await self._ask()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return
+
+    async def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        await self._call.write(_PROGRESS)
+
+    def _is_asking_due(self) -> bool:
+        """Decide whether to ask now; break off if the last question met with silence.
+
+        One question is under way at a time. One that was followed by other responses and then by silence is repeated:
+        newer servers drop a question while they are catching up.
+        """
+        if not self._reading_since:
+            return False
+        if not self._asked_at:
+            return True
+        heard = max(self.alive_at, self._reading_since)
+        silent = time.monotonic() - max(heard, self._asked_at)
+        if silent < self._settings.progress_every * 0.9:
+            return False
+        if heard > self._asked_at:
+            self._repeated += 1
+            return True
+        self.break_off(EtcdUnavailable(f"etcd at {self.address} has been silent for {silent:.1f} s"))
+        return False
+
+    def break_off(self, error: EtcdUnavailable) -> None:
+        """End the stream from our side; its reader gets `error`."""
+        self._broken = self._broken or error
+        self._call.cancel()
+
+    async def close(self) -> None:
+        """Give the connection back; nothing is left behind."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._call is not None:
+            self._call.cancel()
+        await self._channel.close()
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,353 @@
+"""Everything that happens under a prefix, in order and without a hole, whatever happens to etcd.
+
+The watch decides when the stream can be resumed and when only a listing tells the truth, and it brings a view back into
+agreement with etcd after each. It knows nothing of services; what it yields are `Step`s, and between a `GapOpened` and
+the next `Synced` the events come from a listing and have no true times.
+
+How it goes (after etcd's documented guarantees and their known holes, see the issues named):
+
+1. A linearizable listing at one revision R; what differs from the view is told as `FOUND` and `MISSED`.
+2. A watch from R + 1. Of each response, what is not newer than the last event is dropped.
+3. When the stream ends for whatever reason, a keys-only listing says whether it is still the same history; then the
+   watch goes on after the last event. What the listing showed is compared once the stream has passed its revision,
+   since some servers lose a deletion when resuming exactly at a compacted revision (etcd#18089).
+4. Compacted, another cluster, or a revision that went back (a watch on a future revision waits in silence for ever,
+   etcd#14303): everything is listed again, as in 1.
+
+Invariant: the position from which a stream is resumed is only ever learnt from a stream or a listing of this prefix,
+never from other answers of etcd, whose revisions run ahead of the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.client import FIRST_PAGE_KEYS
+from alertd.etcd.faults import Compacted
+from alertd.etcd.lease import Coroner
+from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.stream import WatchSettings, WatchStream, WrongHistory
+from alertd.etcd.view import Comparison, Relisting, View, mend, revision_of, slices, split_after, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from typing import Any
+
+    from alertd.etcd.client import Client, Page
+    from alertd.model import KeyEvent
+
+_log = logging.getLogger("alertd.etcd")
+
+_MENDED_ONE_BY_ONE = 1_000
+"""More differences than this are mended by a full listing."""
+
+
+class GapOpened(NamedTuple):
+    """What follows until `Synced` comes from a listing: it happened at some time since the last event."""
+
+    reason: str
+
+
+class Events(NamedTuple):
+    """Whole revisions, in order."""
+
+    events: list[KeyEvent]
+
+
+class Synced(NamedTuple):
+    """Whoever applied all events so far has what etcd had at `revision`."""
+
+    revision: int
+
+
+Step = GapOpened | Events | Synced
+
+
+@dataclass(slots=True)
+class WatchCounters:
+    """What the watch has done so far."""
+
+    events: int = 0
+    dropped: int = 0
+    streams: int = 0
+    listings: int = 0
+    differences: int = 0
+
+
+class _History(NamedTuple):
+    """How far the history is known: whoever shows less, or another cluster, shows another history."""
+
+    cluster_id: int = 0
+    raft_term: int = 0
+    revision: int = 0
+
+    def is_continued_by(self, page: Page) -> bool:
+        same = self.cluster_id in {0, page.cluster_id}
+        return same and page.raft_term >= self.raft_term and page.revision >= self.revision
+
+
+class Watch:
+    """The keys that start with a prefix, followed. Use one `follow()` at a time."""
+
+    def __init__(self, client: Client, prefix: bytes, settings: WatchSettings | None = None) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._settings = settings or WatchSettings()
+        self._view = View()
+        self._coroner = Coroner(client)
+        self._stream: WatchStream | None = None
+        self._history = _History()
+        self._relisting: Relisting | None = Relisting(self._view, 0)
+        self._gap_reason = "start"
+        self._comparison: Comparison | None = None
+        self._audited: asyncio.Future[int] | None = None
+        self._audit_turn = asyncio.Lock()
+        self._is_proven = False
+        self._alive_at: float | None = None
+        self._backoff = Backoff(self._settings.retry_first, self._settings.retry_cap)
+        self._trouble = Trouble("the watch on etcd does not work")
+        self.revision = 0
+        """Of the last event or listing: the view is true at this revision."""
+        self.resume_after = 0
+        """The stream has passed this revision for certain; not before `revision`."""
+        self.counters = WatchCounters()
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a stream is open now."""
+        return self._stream is not None
+
+    @property
+    def endpoint(self) -> str:
+        """The address that is watched, or would be tried next."""
+        return self._stream.address if self._stream else self._client.endpoint
+
+    @property
+    def alive_at(self) -> float | None:
+        """Monotonic seconds of the last sign of life in a stream, None before the first."""
+        return (self._stream and self._stream.alive_at) or self._alive_at
+
+    # --- following -----------------------------------------------------------------------------------------------
+
+    async def follow(self) -> AsyncGenerator[Step, None]:
+        """Yield what happens, for ever; close the generator (`aclosing`) to stop.
+
+        It raises for nothing that etcd does. There is no queue: while the consumer is busy, etcd is made to wait.
+        """
+        try:
+            while True:
+                try:
+                    async with aclosing(self._session()) as steps:
+                        async for step in steps:
+                            yield step
+                except EtcdUnavailable as error:
+                    await self._recover(error)
+        finally:
+            self._answer_audit(error=EtcdUnavailable("the watch has ended"))
+
+    async def _recover(self, error: EtcdUnavailable) -> None:
+        """Decide what a broken session means for the next, and wait as long as is decent."""
+        if isinstance(error, (Compacted, WrongHistory)) and self._relisting is None:
+            self._relisting = Relisting(self._view, self.revision if isinstance(error, Compacted) else 0)
+            self._gap_reason = str(error)
+            _log.warning("everything is listed again: %s", error)
+        else:
+            self._trouble.note(error, time.monotonic())
+        self._is_proven = False
+        await asyncio.sleep(self._backoff.next_delay())
+
+    async def _session(self) -> AsyncGenerator[Step, None]:
+        """Bring the view up to date, then stream until something breaks: always ends by raising EtcdUnavailable."""
+        if self._relisting is not None:
+            async with aclosing(self._relist(self._relisting)) as steps:
+                async for step in steps:
+                    yield step
+        else:
+            self._comparison = await self._compare()
+        stream = WatchStream(self._client, self._client.endpoint, self._settings)
+        try:
+            await stream.open(self._prefix, self.resume_after + 1)
+            if stream.cluster_id != self._history.cluster_id:
+                raise WrongHistory("etcd answers as another cluster")
+            self._stream = stream
+            self.counters.streams += 1
+            async with aclosing(self._read(stream)) as steps:
+                async for step in steps:
+                    yield step
+        except Compacted:
+            raise
+        except EtcdUnavailable:
+            self._client.leave(stream.address)
+            raise
+        finally:
+            self._alive_at = stream.alive_at or self._alive_at
+            self._stream = None
+            await stream.close()
+
+    async def _read(self, stream: WatchStream) -> AsyncGenerator[Step, None]:
+        """Hand on what the stream brings."""
+        while True:
+            response = await stream.read()
+            if not self._is_proven:
+                self._is_proven = True
+                self._backoff.reset()
+                self._trouble.end(time.monotonic())
+            if response.events:
+                async with aclosing(self._take(response.events)) as steps:
+                    async for step in steps:
+                        yield step
+            self.resume_after = max(self.revision, self.resume_after, stream.passed)
+            if self._comparison is not None and self.resume_after >= self._comparison.revision:
+                for step in await self._mend(self._comparison):
+                    yield step
+
+    async def _take(self, events: Sequence[Any]) -> AsyncGenerator[Step, None]:
+        """Hand on one response: in slices, and with a comparison that is due exactly at its revision."""
+        deadline = time.monotonic() + self._settings.lease_budget
+        if revision_of(events[0]) <= self.revision:
+            known = split_after(events, self.revision)
+            self.counters.dropped += known
+            events = events[known:]
+        comparison = self._comparison
+        if comparison is not None and events and revision_of(events[-1]) > comparison.revision:
+            before = split_after(events, comparison.revision)
+            if before:
+                yield await self._tell(events[:before], deadline)
+            for step in await self._mend(comparison):
+                yield step
+            events = events[before:]
+        for part in slices(events, self._settings.slice_events):
+            yield await self._tell(part, deadline)
+            if part is not events:
+                await asyncio.sleep(0)
+
+    async def _tell(self, events: Sequence[Any], deadline: float) -> Events:
+        """Turn whole revisions into events, told apart as deleted and expired until `deadline`."""
+        told, doubtful = take(self._view, events)
+        self.revision = revision_of(events[-1])
+        self.counters.events += len(told)
+        if doubtful:
+            leases = [lease for _, lease in doubtful]
+            kinds = await self._coroner.establish(leases, seconds=deadline - time.monotonic())
+            for index, lease in doubtful:
+                told[index] = told[index]._replace(kind=kinds[lease])
+        return Events(told)
+
+    # --- listing -------------------------------------------------------------------------------------------------
+
+    async def _relist(self, relisting: Relisting) -> AsyncGenerator[Step, None]:
+        """List everything at one revision and tell what differs from the view."""
+        if self._gap_reason:
+            reason, self._gap_reason = self._gap_reason, ""
+            yield GapOpened(reason)
+        self.counters.listings += 1
+        pages = self._client.list_prefix(self._prefix)
+        differences = 0
+        async with aclosing(pages):
+            async for page in pages:
+                if page.revision != relisting.revision:
+                    relisting = self._begin(relisting, page)
+                events = relisting.page(page.kvs)
+                if events:
+                    differences += len(events)
+                    yield Events(events)
+        events = relisting.finish()
+        if events:
+            yield Events(events)
+        self._relisting = self._comparison = None
+        self.revision = self.resume_after = relisting.revision
+        self._answer_audit(differences + len(events))
+        yield Synced(relisting.revision)
+
+    def _begin(self, relisting: Relisting, page: Page) -> Relisting:
+        """Start a listing with its first page; forget what cannot be compared with it."""
+        if not self._is_continued_by(page):
+            relisting = self._relisting = Relisting(self._view, 0)
+            self.revision = self.resume_after = 0
+        self._note(page)
+        relisting.begin(page.revision)
+        return relisting
+
+    def _is_continued_by(self, page: Page) -> bool:
+        """Whether a linearizable answer belongs to the history that is known, and is no older than the stream."""
+        return self._history.is_continued_by(page) and page.revision >= self.resume_after
+
+    def _note(self, page: Page) -> None:
+        self._history = _History(page.cluster_id, page.raft_term, page.revision)
+
+    async def _compare(self) -> Comparison | None:
+        """List the keys alone; return what differs from the view, None if nothing does."""
+        comparison, first = Comparison(self._view), True
+        pages = self._client.list_prefix(self._prefix, keys_only=True, page=10 * FIRST_PAGE_KEYS)
+        async with aclosing(pages):
+            async for page in pages:
+                if first and not self._is_continued_by(page):
+                    raise WrongHistory("etcd shows another cluster, or an older state")
+                first = False
+                self._note(page)
+                comparison.page(page.kvs)
+        comparison.finish(page.revision)
+        if comparison.suspects():
+            return comparison
+        self._answer_audit(0)
+        return None
+
+    # --- auditing ------------------------------------------------------------------------------------------------
+
+    async def audit(self) -> int:
+        """Compare a linearizable keys-only listing with the view, and return how many keys differed.
+
+        A key counts once the stream has passed the listing's revision, so this takes up to three times
+        `progress_every` where something looks amiss. Differences come out of `follow()` as `FOUND` and `MISSED` between
+        a `GapOpened` and a `Synced`. Raises EtcdUnavailable while the watch has no stream.
+        """
+        async with self._audit_turn:
+            if self._stream is None:
+                raise EtcdUnavailable("the watch on etcd is not connected: there is nothing to audit")
+            try:
+                comparison = await self._compare()
+            except WrongHistory as error:
+                if self._stream is None:
+                    raise
+                self._stream.break_off(error)
+                raise
+            if comparison is None:
+                return 0
+            self._comparison = comparison
+            self._audited = asyncio.get_running_loop().create_future()
+            return await self._audited
+
+    async def _mend(self, comparison: Comparison) -> list[Step]:
+        """Tell and mend what still differs from etcd at the revision that the stream has reached."""
+        self._comparison = None
+        suspects = comparison.suspects()
+        if len(suspects) > _MENDED_ONE_BY_ONE:
+            raise Compacted(f"{len(suspects)} keys differ from etcd")
+        revision = max(self.revision, comparison.revision)
+        found = [await self._client.get(key, revision=revision) for key in suspects]
+        mended = [mend(self._view, key, kv, revision) for key, kv in zip(suspects, found, strict=True)]
+        events = [event for event in mended if event is not None]
+        self.counters.differences += len(events)
+        self._answer_audit(len(events))
+        if not events:
+            return []
+        return [GapOpened(f"{len(events)} keys differed from etcd"), Events(events), Synced(revision)]
+
+    def _answer_audit(self, differences: int = 0, *, error: EtcdUnavailable | None = None) -> None:
+        """Let a waiting audit go."""
+        waiting, self._audited = self._audited, None
+        if waiting is None or waiting.done():
+            return
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(differences)
