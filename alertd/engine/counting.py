@@ -159,7 +159,7 @@ class InstanceCount(ServiceCondition):
             return ceil(share * self.service.expected - _ROUNDING)
         tally.peak.count(tally.up, at)
         whole, ended = tally.peak.highest(at, held=held)
-        if ended is not None:
+        if ended is not None and self.service.stopped:
             whole -= sum(
                 1
                 for instance in self.service.stopped

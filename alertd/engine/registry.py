@@ -44,7 +44,8 @@ _ANNOUNCED = {"failing": Cause.FAILING, "stopped": Cause.STOPPED}
 class Instance:
     """One key: what it is now, or was when it was last there.
 
-    `is_known` turns true with the first transition. `is_announced` tells that the last one was an announced stop or the
+    `name` is what follows the service in the key, and may contain `/`. `says` is the cause that the value itself announces,
+    if any. `is_known` turns true with the first transition. `is_announced` tells that the last one was an announced stop or the
     return after it; `is_new` that when it last went up it had provably never been seen before. `fields` are kept only
     for services whose rules read them. `registered_at` is in monotonic seconds, -inf where it was there before alertd.
     """
@@ -61,16 +62,20 @@ class Instance:
         "is_present",
         "key",
         "malformed",
+        "name",
         "raw",
         "registered_at",
         "replaced_by",
+        "says",
         "service",
         "since",
         "up",
     )
 
-    def __init__(self, key: bytes, service: Service, now: Instant) -> None:
+    def __init__(self, key: bytes, name: str, service: Service, now: Instant) -> None:
         self.key = key
+        self.name = name
+        self.says: Cause | None = None
         self.service = service
         self.raw = b""
         self.fields: Mapping[str, Any] | None = None
@@ -81,11 +86,6 @@ class Instance:
         self.between: Instant | None = None
         self.registered_at = now.mono
         self.forget: Timer | None = None
-
-    @property
-    def name(self) -> str:
-        """What follows the service in the key; may contain `/`."""
-        return values.show(self.key[self.service.key_length :])
 
     def read_fields(self) -> Mapping[str, Any]:
         """Return the fields of the last value, none if it cannot be understood."""
@@ -113,7 +113,6 @@ class Service:
         "instances",
         "is_named",
         "keeps_fields",
-        "key_length",
         "labels",
         "lost",
         "name",
@@ -121,9 +120,8 @@ class Service:
         "up",
     )
 
-    def __init__(self, name: str, key_length: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.key_length = key_length
         self.instances: dict[Instance, None] = {}
         self.lost: dict[Instance, None] = {}
         self.stopped: dict[Instance, None] = {}
@@ -192,8 +190,7 @@ class Registry:
         """Return the service of that name, known from now on."""
         service = self.services.get(name)
         if service is None:
-            service = Service(name, len(self._prefix) + len(name.encode()) + 1)
-            self.services[name] = service
+            service = self.services[name] = Service(name)
             self._judges.match(service)
         return service
 
@@ -216,31 +213,25 @@ class Registry:
             return None
         text = values.show(name)
         service = self.services.get(text) or self.service(text)
-        service.key_length = len(self._prefix) + len(name) + 1
-        instance = self.by_key[key] = Instance(key, service, now)
+        instance = self.by_key[key] = Instance(key, values.show(rest), service, now)
         if self.is_first_listing:
             instance.registered_at = -inf
         service.instances[instance] = None
         return instance
 
     def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
-        reading = values.read(event.value)
-        fields = reading.fields
-        instance.raw = event.value
-        instance.malformed = reading.malformed
-        instance.fields = fields if instance.service.keeps_fields else None
+        if not instance.is_known or instance.raw != event.value:
+            _read_value(instance, event.value)
         instance.is_present = True
-        stop(instance.forget)
-        status = fields.get("status") if fields else None
-        cause = _ANNOUNCED.get(status) if isinstance(status, str) else None
-        if cause is None:
-            went = not instance.up
-            changes.append(Change(instance, went))
-            if went:
-                self._go_up(instance, event, now, changes)
-        else:
-            detail = values.as_written(values.look_up(fields, "reason")) or ""
-            changes.append(Change(instance, self._announce(instance, cause, detail, event, now)))
+        if instance.forget is not None:
+            instance.forget.due = None
+        if instance.says is not None:
+            changes.append(Change(instance, self._announce(instance, instance.says, event, now)))
+            return
+        went = not instance.up
+        changes.append(Change(instance, went))
+        if went:
+            self._go_up(instance, event, now, changes)
 
     def _go_up(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         service = instance.service
@@ -260,8 +251,9 @@ class Registry:
         if instance.is_new:
             self._replace_longest_lost(instance, changes)
 
-    def _announce(self, instance: Instance, cause: Cause, detail: str, event: KeyEvent, now: Instant) -> bool:
+    def _announce(self, instance: Instance, cause: Cause, event: KeyEvent, now: Instant) -> bool:
         """Take a value that says `failing` or `stopped`; return whether that is news."""
+        detail = values.as_written(values.look_up(instance.read_fields(), "reason")) or ""
         if instance.up or not instance.is_known:
             self._go_down(instance, cause, detail, event.revision, now)
             return True
@@ -330,6 +322,16 @@ class Registry:
             self.forget(instance, now)
         elif instance.forget is not None:
             self._timers.start(instance.forget, now.mono + _ASK_AGAIN)
+
+
+def _read_value(instance: Instance, raw: bytes) -> None:
+    reading = values.read(raw)
+    fields = reading.fields
+    instance.raw = raw
+    instance.malformed = reading.malformed
+    instance.fields = fields if instance.service.keeps_fields else None
+    status = fields.get("status") if fields else None
+    instance.says = _ANNOUNCED.get(status) if isinstance(status, str) else None
 
 
 def _take_successor(lost: Instance, now: Instant) -> Instance | None:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench` prints the table that the README quotes."""
