@@ -1,0 +1,91 @@
+"""What the daemon's log says of what happened, what was decided and what was delivered.
+
+A storm must not drown the log, nor the log slow the daemon down in a storm: of a batch with many actions of a kind, the
+first are logged one by one and the rest as a number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from alertd.model import CAUSE_IN_WORDS, Decision, Notification, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from alertd.delivery.lane import Delivery
+    from alertd.errors import Problem
+    from alertd.model import Action
+
+_log = structlog.get_logger("alertd")
+
+ONE_BY_ONE = 20
+"""Actions of one kind that one batch logs one by one."""
+
+
+def log_actions(actions: Sequence[Action]) -> None:
+    """Log what the engine answered at once."""
+    seen: Counter[type[Action]] = Counter()
+    for action in actions:
+        kind = type(action)
+        seen[kind] += 1
+        if seen[kind] <= ONE_BY_ONE:
+            _log_action(action)
+    for kind, number in seen.items():
+        if number > ONE_BY_ONE:
+            _log.info("and more of the same moment", what=kind.__name__.lower(), number=number - ONE_BY_ONE)
+
+
+def log_delivery(delivery: Delivery) -> None:
+    """Log how one notification ended at one target."""
+    facts = {
+        "id": delivery.notification,
+        "target": delivery.target,
+        "attempts": delivery.attempts,
+        "seconds": round(delivery.seconds, 3),
+    }
+    if delivery.ok:
+        _log.info("delivered", **facts)
+    else:
+        _log.error("not delivered", **facts, error=delivery.error)
+
+
+def log_problems(problems: Iterable[Problem]) -> None:
+    """Log what is wrong with the rules, each at its place."""
+    for problem in problems:
+        (_log.warning if problem.is_warning else _log.error)(str(problem))
+
+
+def _log_action(action: Action) -> None:
+    if isinstance(action, Transition):
+        _log.info(
+            "up" if action.up else "down",
+            instance=f"{action.service}/{action.instance}",
+            cause=str(action.cause),
+            meaning=CAUSE_IN_WORDS[action.cause],
+            revision=action.revision,
+            **({"detail": action.detail} if action.detail else {}),
+            **({"since": action.between.wall.isoformat()} if action.between else {}),
+        )
+    elif isinstance(action, Decision):
+        _log.info(
+            "decided",
+            rule=action.rule,
+            target=action.target,
+            reason=str(action.reason),
+            source=action.source,
+            alert=action.alert_id,
+            **({"detail": action.detail} if action.detail else {}),
+        )
+    elif isinstance(action, Notification):
+        _log.info(
+            "notify",
+            kind=str(action.kind),
+            channel=action.channel,
+            group=action.group,
+            alerts=len(action.entries),
+            id=action.id,
+        )

@@ -1,0 +1,295 @@
+"""The shell around the engine: it owns etcd, the clock and the network, and decides nothing.
+
+One wake-up reads the clock once, hands what happened to the engine, and does what the engine answers: notifications go
+to the dispatcher, everything goes to the log and to whoever observes. All of it runs on one event loop, so the engine
+is never entered twice; targets are slow, and have threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from alertd import chronicle
+from alertd.config.load import load
+from alertd.delivery import channel
+from alertd.delivery.dispatch import Dispatcher
+from alertd.engine.core import Engine
+from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
+from alertd.etcd.channel import EtcdSettings
+from alertd.etcd.client import Client
+from alertd.etcd.watch import Events, GapOpened, Step, Watch
+from alertd.model import Action, Instant, Notification
+from alertd.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alertd.config.schema import Ruleset
+    from alertd.delivery.lane import Delivery, LaneStatus
+    from alertd.errors import Problem
+    from alertd.model import Alert, ServiceFacts
+
+_log = structlog.get_logger("alertd")
+
+DRAIN_SECONDS = 4.0
+"""For targets to take what is queued when the daemon stops; with the rest of the work it ends within 5 s."""
+
+STALE_AFTER = 15.0
+"""Seconds without a sign of life from the watch after which the daemon is no longer ready."""
+
+_AUDIT_EVERY = timedelta(minutes=5)
+_AUDIT_JITTER_SECONDS = 60
+
+
+def read_clock() -> Instant:
+    """Read both clocks; nothing else in alertd does."""
+    return Instant(time.monotonic(), datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """What `alertd run` is told. `prefix` ends with a slash; an empty `listen` serves nothing."""
+
+    rules: Path
+    etcd: EtcdSettings = field(default_factory=EtcdSettings)
+    prefix: str = "/services/"
+    namespace: str = "/alertd/"
+    listen: str = "127.0.0.1:9490"
+    replica: str = ""
+
+
+def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
+    """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
+    loaded = load(directory, environ=environ)
+    problems = (*loaded.warnings, *channel.verify(loaded.ruleset))
+    if any(not problem.is_warning for problem in problems):
+        raise ConfigError(problems)
+    return loaded.ruleset, problems
+
+
+class Daemon:
+    """One replica of alertd.
+
+    `observe` is called on the event loop with every action of the engine and the end of every delivery.
+    """
+
+    def __init__(
+        self,
+        settings: DaemonSettings,
+        *,
+        environ: Mapping[str, str],
+        observe: Callable[[Action | Delivery], None] | None = None,
+    ) -> None:
+        """Read the rules; raise ConfigError if they are wrong."""
+        self._settings = settings
+        self._environ = environ
+        self._observe = observe
+        ruleset, warnings = load_rules(settings.rules, environ)
+        chronicle.log_problems(warnings)
+        self._ruleset = ruleset
+        self._engine = Engine(ruleset, settings.prefix.encode())
+        self._dispatcher: Dispatcher | None = None
+        self._watch: Watch | None = None
+        self._wake: asyncio.TimerHandle | None = None
+        self._is_judged = False
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch, judge and tell until `stop` is set; then let out what is queued, for as long as is decent.
+
+        Raises AlertdError if the address to listen on cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        web = WebServer(self._settings.listen, self, self._environ)
+        async with web, Client(self._settings.etcd) as client:
+            self._watch = Watch(client, self._settings.prefix.encode())
+            self._dispatcher = await asyncio.to_thread(
+                Dispatcher,
+                self._ruleset,
+                lambda delivery: _call_soon(loop, self._report, delivery),
+                clock=read_clock,
+            )
+            _log.info(
+                "started",
+                rules=len(self._ruleset.rules),
+                ruleset=self._ruleset.digest,
+                etcd=",".join(self._settings.etcd.endpoints),
+                prefix=self._settings.prefix,
+                page=web.url or "none",
+            )
+            following = asyncio.create_task(self._follow(self._watch), name="follow")
+            auditing = self._start_audits(self._watch)
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            try:
+                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    following.result()
+            finally:
+                auditing.shutdown(wait=False)
+                for task in (following, stopping):
+                    task.cancel()
+                await asyncio.gather(following, stopping, return_exceptions=True)
+                await self._stop_delivering()
+
+    async def reload(self) -> None:
+        """Read the rules again; what does not load leaves those in force, and says so."""
+        try:
+            ruleset, warnings = await asyncio.to_thread(load_rules, self._settings.rules, self._environ)
+        except ConfigError as error:
+            chronicle.log_problems(error.problems)
+            _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)
+            return
+        chronicle.log_problems(warnings)
+        if self._dispatcher is not None:
+            await asyncio.to_thread(self._dispatcher.apply, ruleset)
+        self._ruleset = ruleset
+        self._do(self._engine.load(ruleset, read_clock()))
+        _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
+
+    async def _stop_delivering(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        if self._dispatcher is not None:
+            await asyncio.to_thread(self._dispatcher.drain, DRAIN_SECONDS)
+            self._dispatcher.close()
+        _log.info("stopped")
+
+    # --- watching ----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, watch: Watch) -> None:
+        async with aclosing(watch.follow()) as steps:
+            async for step in steps:
+                self._take(step, watch)
+
+    def _take(self, step: Step, watch: Watch) -> None:
+        now = read_clock()
+        engine = self._engine
+        if isinstance(step, Events):
+            self._do(engine.feed(step.events, now))
+        elif isinstance(step, GapOpened):
+            _log.info("reading all keys", reason=step.reason)
+            last = watch.alive_at
+            self._do(engine.open_gap(now, None if last is None else now.shifted_to(last)))
+        else:
+            self._do(engine.close_gap(now))
+            if not self._is_judged:
+                self._is_judged = True
+                _settle_memory()
+                _log.info("ready", revision=step.revision, **engine.counts)
+
+    def _do(self, actions: list[Action]) -> None:
+        """Do what the engine answered, and be woken when it wants to be."""
+        for action in actions:
+            if isinstance(action, Notification) and self._dispatcher is not None:
+                self._dispatcher.submit(action)
+        if actions:
+            if self._is_judged:
+                chronicle.log_actions(actions)
+            if self._observe is not None:
+                for action in actions:
+                    self._observe(action)
+        due = self._engine.next_deadline()
+        if self._wake is None or self._wake.when() != due:
+            if self._wake is not None:
+                self._wake.cancel()
+            loop = asyncio.get_running_loop()
+            self._wake = None if due is None else loop.call_at(due, self._advance)
+
+    def _advance(self) -> None:
+        self._wake = None
+        self._do(self._engine.advance(read_clock()))
+
+    def _report(self, delivery: Delivery) -> None:
+        chronicle.log_delivery(delivery)
+        if self._observe is not None:
+            self._observe(delivery)
+
+    # --- auditing ----------------------------------------------------------------------------------------------------
+
+    def _start_audits(self, watch: Watch) -> AsyncIOScheduler:
+        """Compare the view with etcd now and then; replicas do so at different moments."""
+        scheduler = AsyncIOScheduler(timezone=UTC)
+        scheduler.add_job(
+            self._audit,
+            "interval",
+            args=[watch],
+            seconds=_AUDIT_EVERY.total_seconds(),
+            jitter=_AUDIT_JITTER_SECONDS,
+            misfire_grace_time=None,
+            coalesce=True,
+        )
+        scheduler.start()
+        return scheduler
+
+    async def _audit(self, watch: Watch) -> None:
+        try:
+            differences = await watch.audit()
+        except EtcdUnavailable as error:
+            _log.info("audit put off", reason=str(error))
+            return
+        if differences:
+            _log.warning("audit: the view differed from etcd and was mended", keys=differences)
+
+    # --- what the page and the probes see ----------------------------------------------------------------------------
+
+    @property
+    def unready_reason(self) -> str:
+        """Why the daemon is not ready, empty if it is."""
+        if not self._is_judged:
+            return "the first snapshot is not judged yet"
+        alive_at = self._watch.alive_at if self._watch is not None else None
+        silent = None if alive_at is None else time.monotonic() - alive_at
+        if silent is None or silent > STALE_AFTER:
+            return "the watch on etcd is stale"
+        return ""
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The ruleset in force."""
+        return self._ruleset
+
+    def services(self) -> Iterator[ServiceFacts]:
+        """Return all services as the engine sees them."""
+        return self._engine.services()
+
+    def alerts(self) -> Iterator[Alert]:
+        """Return the alerts under way."""
+        return self._engine.alerts()
+
+    def targets(self) -> tuple[LaneStatus, ...]:
+        """Return every target of every channel as it is now."""
+        return () if self._dispatcher is None else self._dispatcher.status()
+
+
+def check_settings(settings: DaemonSettings) -> None:
+    """Raise AlertdError for settings that cannot go together."""
+    if settings.namespace.startswith(settings.prefix):
+        raise AlertdError(
+            f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
+            "alertd would watch its own keys; choose one outside"
+        )
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, report: Callable[[Delivery], None], delivery: Delivery) -> None:
+    """Hand a delivery to the loop; one that ends after the loop did has nobody left to hear of it."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(report, delivery)
+
+
+def _settle_memory() -> None:
+    """Take what the first snapshot made out of the collector's sight: it stays, and would be traversed for nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
