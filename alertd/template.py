@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from alertd.errors import AlertdError
@@ -25,7 +25,11 @@ _GROWING = frozenset({"center", "format", "format_map", "ljust", "rjust", "zfill
 
 
 class TemplateFault(AlertdError):
-    """A template does not parse or does not render."""
+    """A template does not parse or does not render; `line` counts from 1 within the template, 0 where unknown."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -64,8 +68,8 @@ def check(source: str) -> None:
     """Raise `TemplateFault` unless `source` parses."""
     try:
         _compile(source)
-    except TemplateError as error:
-        raise TemplateFault(f"template does not parse: {error}") from None
+    except TemplateSyntaxError as error:
+        raise TemplateFault(f"does not parse as a template: {error.message}", error.lineno) from None
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -16,29 +16,48 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SecretStr,
+    Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from alertd import template
 from alertd.model import Place, Severity
 
-_DURATION = re.compile(r"(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
+_DURATION = re.compile(
+    r"(?=.)(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?"
+)
 _UNIT_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
-_DURATION_HINT = "write a duration with its unit, such as 500ms, 30s, 5m, 1h30m or 7d"
+_LONGEST_DURATION = 3650 * 86400.0
+"""Ten years; a date that lies further away than the calendar reaches could not be computed."""
+
+
+def text_as_written(value: object) -> object:
+    """Return a YAML scalar as it was written; the loader's numbers remember that as `text`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return getattr(value, "text", str(value))
+    return value
 
 
 def parse_duration(value: object) -> float:
     """Return seconds for `500ms 30s 5m 1h30m 7d`; raise ValueError for anything else, bare numbers too."""
-    if not isinstance(value, str):
-        raise ValueError(f"{value} has no unit; {_DURATION_HINT}")  # noqa: TRY004 - pydantic wants ValueError
-    match = _DURATION.fullmatch(value)
+    written = text_as_written(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a duration; {_DURATION_HINT}")
-    return sum(int(count) * unit for count, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if count)
+        found = f", not `{written[:40]}`" if isinstance(written, str) else ""
+        raise ValueError(f"must be a duration with its unit, such as 500ms, 30s, 5m, 1h30m or 7d{found}")
+    seconds = sum(int(count) * unit for count, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if count)
+    if seconds > _LONGEST_DURATION:
+        raise ValueError("must be at most 3650d")
+    return seconds
 
 
 def _not_zero(seconds: float) -> float:
@@ -58,19 +77,43 @@ def _checked_template(source: str) -> str:
     try:
         template.check(source)
     except template.TemplateFault as fault:
-        raise ValueError(str(fault)) from None
+        context = {"fault": str(fault), "line": fault.line}
+        raise PydanticCustomError("template", "{fault}", context) from None
     return source
 
 
 def _as_percent(value: object) -> object:
-    """Return `50%` as the string it is, checked; numbers pass through."""
+    """Return `50%` as the string it is, checked; what is no string passes through."""
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)%", value)
-        if match is None:
-            raise ValueError(f"{value!r} is neither a number nor a percentage such as 50%")
-        if not 0 < float(match[1]) <= 100:
-            raise ValueError("a percentage must be above 0% and at most 100%")
+        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)%", value)
+        if match is None or not 0 < float(match[1]) <= 100:
+            raise ValueError("must be a percentage above 0% and at most 100%, such as 50%")
     return value
+
+
+def _as_count_or_percent(value: object) -> object:
+    """Return a count of at least 1, or a percentage as a string."""
+    try:
+        if _as_percent(value) is value and isinstance(value, str):
+            return value
+    except ValueError:
+        value = None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("must be a whole number of at least 1, or a percentage such as 50%")
+    return value
+
+
+def _without_control_characters(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("must be one line without control characters, and without spaces around it")
+    return name
+
+
+def _kind_of_flap(value: object) -> str | None:
+    """Tell which branch of `flap` is meant; None is an error that says what both are."""
+    if value is False:
+        return "off"
+    return "on" if isinstance(value, (dict, Flap)) else None
 
 
 _DURATION_SCHEMA = WithJsonSchema(
@@ -78,19 +121,19 @@ _DURATION_SCHEMA = WithJsonSchema(
 )
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[Duration, AfterValidator(_not_zero)]
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
-Percent = Annotated[str, BeforeValidator(_as_percent), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"})]
 
-
-def text_as_written(value: object) -> object:
-    """Return a YAML scalar as it was written; the loader's numbers remember that as `text`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return getattr(value, "text", str(value))
-    return value
+_PERCENT_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,9})?%$"}
+Percent = Annotated[str, BeforeValidator(_as_percent), WithJsonSchema(_PERCENT_SCHEMA)]
+CountOrPercent = Annotated[
+    int | str,
+    BeforeValidator(_as_count_or_percent),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _PERCENT_SCHEMA]}),
+]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""How many; the bound keeps what is computed from it small."""
 
 
 Written = Annotated[
@@ -121,6 +164,16 @@ class Flap(Section):
     settle: PositiveDuration = 600.0
 
 
+FlapOrOff = Annotated[
+    Annotated[Flap, Tag("on")] | Annotated[Literal[False], Tag("off")],
+    Discriminator(
+        _kind_of_flap,
+        custom_error_type="flap",
+        custom_error_message="must be a mapping such as {changes: 6, within: 30m, settle: 10m}, or false",
+    ),
+]
+
+
 class RegistryTrouble(Section):
     """When trouble with etcd itself is told, and how long services are not judged after it."""
 
@@ -149,7 +202,7 @@ class Settings(Section):
     name: str = ""
     url: str = ""
     timezone: str = "UTC"
-    flap: Flap | Literal[False] = Flap()
+    flap: FlapOrOff = Flap()
     registry: RegistryTrouble = RegistryTrouble()
     storm: Storm = Storm()
     forget_after: PositiveDuration = 7 * 86400.0
@@ -161,14 +214,21 @@ class Settings(Section):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"unknown time zone {name!r}; use a name such as Europe/Berlin or UTC") from None
+            raise ValueError("must be the name of a time zone, such as Europe/Berlin or UTC") from None
         return name
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://\S+", url):
+            raise ValueError("must be the address of a web page, such as https://alertd.example")
+        return url
 
 
 class ServiceSpec(Section):
     """What is known of a service beforehand."""
 
-    expected: Annotated[int, Field(ge=0)] | None = None
+    expected: Count | None = None
     labels: Mapping[str, Written] = {}
 
 
@@ -180,8 +240,8 @@ DownCause = Literal["failing", "stopped", "deleted", "expired", "missed"]
 class InstanceCount(Section):
     """How many instances are up: exactly one of `below` and `above`."""
 
-    below: Annotated[int, Field(ge=1)] | Percent | None = None
-    above: Annotated[int, Field(ge=0)] | None = None
+    below: CountOrPercent | None = None
+    above: Count | None = None
     per: Name | None = None
 
     @model_validator(mode="after")
@@ -269,14 +329,14 @@ class Rule(Section):
     when: When
     for_: Annotated[Duration, Field(alias="for")] = 0.0
     keep_firing_for: Duration = 0.0
-    flap: Flap | Literal[False] | None = None
+    flap: FlapOrOff | None = None
     severity: Annotated[Severity, Field(strict=False)] = Severity.WARNING
     labels: Mapping[str, Written] = {}
     summary: TemplateText = ""
     description: TemplateText = ""
     runbook: str = ""
     channels: Names | None = None
-    place: Annotated[Place, Field(exclude=True)] = Place("")
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
 
     @model_validator(mode="after")
     def _instance_up_is_bare(self) -> Rule:
@@ -300,7 +360,7 @@ class Target(Section):
 
     url: SecretStr | None = None
     options: Mapping[str, SecretStr] | None = None
-    place: Annotated[Place, Field(exclude=True)] = Place("")
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
 
 
 class Channel(Section):
@@ -311,7 +371,7 @@ class Channel(Section):
     fallback: Name | None = None
     rate: Rate | None = None
     templates: Templates = Templates()
-    place: Annotated[Place, Field(exclude=True)] = Place("")
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
 
 
 class Route(Section):

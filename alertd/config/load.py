@@ -1,0 +1,107 @@
+"""A rules directory to a `Ruleset`: the one way in.
+
+`load` either returns a ruleset in which every name and value has been checked, or raises with every problem found;
+`survey` tells the same without raising. Both read files and nothing else; the environment is an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alertd.config import nodes
+from alertd.config.build import Builder
+from alertd.config.files import read_directory, show_path
+from alertd.config.references import check_references
+from alertd.config.schema import Ruleset
+from alertd.config.sections import Sections
+from alertd.config.targets import TargetReader
+from alertd.errors import ConfigError, Problem
+from alertd.model import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from alertd.config.files import SourceFile
+
+MOST_PROBLEMS = 1000
+"""Problems reported; who has more will not read on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A ruleset without errors, and what was warned of."""
+
+    ruleset: Ruleset
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All that can be said of a directory. `ruleset` is None if there is any error; the counts are what is written."""
+
+    ruleset: Ruleset | None
+    problems: tuple[Problem, ...]
+    files: int
+    rules: int
+    channels: int
+
+
+def load(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Loaded:
+    """Read a rules directory; raise `ConfigError` with all problems if one of them is an error.
+
+    With `secrets_required` false a variable that is not set is a warning, and its target is None.
+    """
+    found = survey(directory, environ=environ, secrets_required=secrets_required)
+    if found.ruleset is None:
+        raise ConfigError(found.problems)
+    return Loaded(found.ruleset, found.problems)
+
+
+def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Survey:
+    """Read a rules directory and tell everything about it, raising nothing; see `load`."""
+    files, problems = read_directory(directory)
+    sections = Sections()
+    for file in files:
+        root, found = nodes.parse(file.text, file.shown)
+        problems += found
+        if root is not None:
+            sections.add_file(root)
+    builder = Builder(TargetReader(environ, secrets_required))
+    ruleset = Ruleset(
+        settings=builder.settings(sections.settings),
+        services=builder.services(sections),
+        rules=builder.rules(sections),
+        channels=builder.channels(sections),
+        route=builder.route(sections.routes),
+        digest=_digest(files),
+    )
+    problems += [*sections.problems, *builder.problems, *check_references(sections)]
+    if not sections.rules and not problems:
+        message = "no file holds a rule: nobody will ever be told anything"
+        problems.append(Problem(Place(show_path(directory)), message, is_warning=True))
+    problems = _in_order(problems)
+    has_errors = any(not problem.is_warning for problem in problems)
+    counts = (len(files), len(sections.rules), len(sections.channels))
+    return Survey(None if has_errors else ruleset, tuple(problems), *counts)
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort by place and keep one problem a place, an error before a warning; the first one found says most."""
+    kept: dict[Place, Problem] = {}
+    for problem in problems:
+        other = kept.setdefault(problem.place, problem)
+        if other.is_warning and not problem.is_warning:
+            kept[problem.place] = problem
+    return [kept[place] for place in sorted(kept)][:MOST_PROBLEMS]
+
+
+def _digest(files: list[SourceFile]) -> str:
+    """Return seven hexadecimal digits over names and contents; the same for the same rules in another directory."""
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.relative.encode()
+        digest.update(b"%d:%s%d:%s" % (len(name), name, len(file.content), file.content))
+    return digest.hexdigest()[:7]
