@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alertd.model import CAUSE_IN_WORDS, Decision, Notification, Transition
+from alertd.model import CAUSE_IN_WORDS, Decision, Notification, Reason, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,9 @@ _log = structlog.get_logger("alertd")
 
 ONE_BY_ONE = 20
 """Actions of one kind that one batch logs one by one."""
+
+_QUIET = frozenset({Reason.TOLD, Reason.SUPPRESSED_FLAPPING})
+"""Said by the notification itself, or for ever again while something flaps: for debugging only."""
 
 
 def log_actions(actions: Sequence[Action]) -> None:
@@ -71,7 +74,7 @@ def _log_action(action: Action) -> None:
             **({"since": action.between.wall.isoformat()} if action.between else {}),
         )
     elif isinstance(action, Decision):
-        _log.info(
+        (_log.debug if action.reason in _QUIET else _log.info)(
             "decided",
             rule=action.rule,
             target=action.target,

@@ -92,7 +92,7 @@ class Daemon:
         observe: Callable[[Action | Delivery], None] | None = None,
     ) -> None:
         """Read the rules; raise ConfigError if they are wrong."""
-        self._settings = settings
+        self.settings = settings
         self._environ = environ
         self._observe = observe
         ruleset, warnings = load_rules(settings.rules, environ)
@@ -112,9 +112,9 @@ class Daemon:
         Raises AlertdError if the address to listen on cannot be had.
         """
         loop = asyncio.get_running_loop()
-        web = WebServer(self._settings.listen, self, self._environ)
-        async with web, Client(self._settings.etcd) as client:
-            self._watch = Watch(client, self._settings.prefix.encode())
+        web = WebServer(self.settings.listen, self, self._environ)
+        async with web, Client(self.settings.etcd) as client:
+            self._watch = Watch(client, self.settings.prefix.encode())
             self._dispatcher = await asyncio.to_thread(
                 Dispatcher,
                 self._ruleset,
@@ -125,8 +125,8 @@ class Daemon:
                 "started",
                 rules=len(self._ruleset.rules),
                 ruleset=self._ruleset.digest,
-                etcd=",".join(self._settings.etcd.endpoints),
-                prefix=self._settings.prefix,
+                etcd=",".join(self.settings.etcd.endpoints),
+                prefix=self.settings.prefix,
                 page=web.url or "none",
             )
             following = asyncio.create_task(self._follow(self._watch), name="follow")
@@ -146,7 +146,7 @@ class Daemon:
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so."""
         try:
-            ruleset, warnings = await asyncio.to_thread(load_rules, self._settings.rules, self._environ)
+            ruleset, warnings = await asyncio.to_thread(load_rules, self.settings.rules, self._environ)
         except ConfigError as error:
             chronicle.log_problems(error.problems)
             _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)

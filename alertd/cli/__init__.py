@@ -1,1 +1,66 @@
-"""The command line: one small module a command group."""
+"""The command line: one small module a command group.
+
+Commands import what is heavy when they run, so that `--help` and `status` start quickly. `main` turns what a user can
+cause into one line and an exit code: 1 the answer is no, 2 usage, 3 etcd not reachable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import alertd
+from alertd.cli import run, status
+from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
+
+app = typer.Typer(
+    name="alertd",
+    help="Alerting for services that register in etcd.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"alertd {alertd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line, and exit as the contract says."""
+    try:
+        app()
+    except EtcdUnavailable as error:
+        _fail(error, 3)
+    except ConfigError as error:
+        _fail(error, 1)
+    except AlertdError as error:
+        _fail(error, 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _fail(error: AlertdError, code: int) -> None:
+    typer.echo(f"alertd: {error}" if not isinstance(error, ConfigError) else str(error), err=True)
+    sys.exit(code)
