@@ -186,7 +186,7 @@ class Daemon:
             self._do(engine.close_gap(now))
             if not self._is_judged:
                 self._is_judged = True
-                _settle_memory()
+                settle_memory()
                 _log.info("ready", revision=step.revision, **engine.counts)
 
     def _do(self, actions: list[Action]) -> None:
@@ -288,7 +288,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, report: Callable[[Delivery], Non
         loop.call_soon_threadsafe(report, delivery)
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Take what the first snapshot made out of the collector's sight: it stays, and would be traversed for nothing."""
     gc.collect()
     gc.freeze()

@@ -74,7 +74,7 @@ class Desk:
 class LiveAlert:
     """One alert.
 
-    `told` are the channels that were told it fires, `flap_told` those told it flaps. `holds` is the condition.
+    `target` is what it speaks of, in words. `told` are the channels that were told it fires, `flap_told` those told it flaps. `holds` is the condition.
     `episode` counts its firings, `revision` is that of the condition's last turn: together they name what is told.
     """
 
@@ -100,6 +100,7 @@ class LiveAlert:
         "revision",
         "since",
         "state",
+        "target",
         "told",
         "until",
         "was_untold",
@@ -111,7 +112,11 @@ class LiveAlert:
         self.instance = instance
         self.per = per
         name = instance.name if instance is not None else None
-        self.id = alert_id(self.rule.rule.name, condition.service.name, name, per)
+        service = condition.service.name
+        self.id = alert_id(self.rule.rule.name, service, name, per)
+        self.target = service if name is None else f"{service}/{name}"
+        if per is not None:
+            self.target = f"{service} ({condition.per_field}={per})"
         self._desk = group.desk
         self.state = AlertState.INACTIVE
         self.holds = self.flapping = self.was_untold = False
@@ -318,11 +323,3 @@ class LiveAlert:
     def _decide(self, reason: Reason, now: Instant) -> None:
         text = self.rule.text
         self._desk.out.append(Decision(now, self.id, text.name, text.source, self.target, reason))
-
-    @property
-    def target(self) -> str:
-        """The target in words."""
-        service = self.condition.service.name
-        if self.instance is not None:
-            return f"{service}/{self.instance.name}"
-        return service if self.per is None else f"{service} ({self.condition.per_field}={self.per})"

@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from alertd.engine.alert import LiveAlert
 from alertd.engine.match import Where
-from alertd.engine.registry import Change
 from alertd.model import Cause, Instant, Reason
 from alertd.values import as_number, as_written, look_up
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from alertd.engine.group import Group
-    from alertd.engine.registry import Instance, Service
+    from alertd.engine.registry import Change, Instance, Service
     from alertd.engine.rules import CompiledRule
 
 
@@ -127,7 +126,7 @@ class InstanceCondition(Condition):
 
     @override
     def judge_all(self, now: Instant) -> None:
-        self.judge([Change(instance, went=False) for instance in self.service.instances], now, calm=True)
+        self.judge([(instance, False) for instance in self.service.instances], now, calm=True)
 
     @override
     def measure(self, alert: LiveAlert) -> Measure:

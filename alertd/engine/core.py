@@ -79,7 +79,7 @@ class Engine:
         dirty, self._dirty = self._dirty or {}, None
         by_service: dict[Service, list[Change]] = {}
         for instance, went in dirty.items():
-            by_service.setdefault(instance.service, []).append(Change(instance, went))
+            by_service.setdefault(instance.service, []).append((instance, went))
         for service, changes in by_service.items():
             for condition in service.conditions:
                 condition.judge(changes, now, calm=True)
@@ -159,14 +159,13 @@ class Engine:
             for instance, went in changes:
                 self._dirty[instance] = self._dirty.get(instance, False) or went
             return
-        service = changes[0].instance.service
-        if len(changes) == 1 or all(change.instance.service is service for change in changes):
-            for condition in service.conditions:
+        if len(changes) == 1:
+            for condition in changes[0][0].service.conditions:
                 condition.judge(changes, now, calm=False)
             return
         by_service: dict[Service, list[Change]] = {}
         for change in changes:
-            by_service.setdefault(change.instance.service, []).append(change)
+            by_service.setdefault(change[0].service, []).append(change)
         for service, its in by_service.items():
             for condition in service.conditions:
                 condition.judge(its, now, calm=False)

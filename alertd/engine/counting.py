@@ -91,7 +91,7 @@ class InstanceCount(ServiceCondition):
             return
         touched: dict[str | None, list[Change]] = {}
         for change in changes:
-            for per in self._seat(change.instance):
+            for per in self._seat(change[0]):
                 touched.setdefault(per, []).append(change)
         for per, these in touched.items():
             instance, went = _tipping(these)
@@ -361,4 +361,4 @@ def _tipping(changes: Sequence[Change]) -> Change:
     """Return the last change that went up or down, else the last."""
     if len(changes) == 1:
         return changes[0]
-    return next((change for change in reversed(changes) if change.went), changes[-1])
+    return next((change for change in reversed(changes) if change[1]), changes[-1])

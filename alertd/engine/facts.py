@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alertd.engine.alert import LiveAlert
     from alertd.engine.registry import Instance, Service
 
-LISTED = 100
+LISTED = 50
 """Instances of a service that a snapshot lists at most; no message has room for more."""
 
 _RAW_SHOWN = 500

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alertd import values
 from alertd.engine.timers import Timer, Timers, stop
@@ -92,11 +92,8 @@ class Instance:
         return self.fields if self.fields is not None else values.read(self.raw).fields or {}
 
 
-class Change(NamedTuple):
-    """An instance that an event touched, and whether it went up or down by it."""
-
-    instance: Instance
-    went: bool
+Change = tuple[Instance, bool]
+"""An instance that an event touched, and whether it went up or down by it. A bare tuple, since one is made an event."""
 
 
 class Service:
@@ -184,7 +181,7 @@ class Registry:
             went = instance.up
             if went:
                 self._go_down(instance, _CAUSE_OF[kind], "", event.revision, now)
-            changes.append(Change(instance, went))
+            changes.append((instance, went))
 
     def service(self, name: str) -> Service:
         """Return the service of that name, known from now on."""
@@ -226,10 +223,10 @@ class Registry:
         if instance.forget is not None:
             instance.forget.due = None
         if instance.says is not None:
-            changes.append(Change(instance, self._announce(instance, instance.says, event, now)))
+            changes.append((instance, self._announce(instance, instance.says, event, now)))
             return
         went = not instance.up
-        changes.append(Change(instance, went))
+        changes.append((instance, went))
         if went:
             self._go_up(instance, event, now, changes)
 
@@ -293,7 +290,7 @@ class Registry:
         else:
             del service.lost[lost]
             lost.replaced_by = newcomer.name
-            changes.append(Change(lost, went=False))
+            changes.append((lost, False))
 
     def _record(self, instance: Instance, revision: int, now: Instant) -> None:
         instance.is_known = True

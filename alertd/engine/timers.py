@@ -1,7 +1,8 @@
 """Deadlines: one heap for all, with lazy deletion.
 
 A timer that is stopped or moved to later leaves its entry in the heap until that entry's time comes; so stopping costs
-nothing, and a timer that is moved on at every event has one entry, not one an event.
+nothing, and a timer that is moved on at every event has one entry, not one an event. The price is a wake-up at which
+nothing is due.
 """
 
 from __future__ import annotations
@@ -42,27 +43,26 @@ class Timers:
             self._push(timer, at)
 
     def next_due(self) -> float | None:
-        """Return the earliest deadline, in monotonic seconds."""
-        heap = self._heap
-        while heap:
-            at, _, timer = heap[0]
-            if timer.queued == at and timer.due == at:
-                return at
-            heapq.heappop(heap)
-            if timer.queued == at:
-                timer.queued = None
-                if timer.due is not None:
-                    self._push(timer, timer.due)
-        return None
+        """Return when to `run` next, in monotonic seconds: no later than the earliest deadline."""
+        return self._heap[0][0] if self._heap else None
 
     def run(self, now: Instant) -> None:
         """Fire all that is due at `now`, in order, each with its own deadline as its time."""
+        heap = self._heap
         at = now
-        while (due := self.next_due()) is not None and due <= now.mono:
-            timer = heapq.heappop(self._heap)[2]
-            timer.queued = timer.due = None
-            if at.mono != due:
-                at = now.shifted_to(due)
+        while heap and heap[0][0] <= now.mono:
+            queued, _, timer = heapq.heappop(heap)
+            if timer.queued != queued:
+                continue
+            timer.queued = None
+            if timer.due is None:
+                continue
+            if timer.due > queued:
+                self._push(timer, timer.due)
+                continue
+            timer.due = None
+            if at.mono != queued:
+                at = now.shifted_to(queued)
             timer.fire(at)
 
     def _push(self, timer: Timer, at: float) -> None:

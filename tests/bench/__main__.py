@@ -1,0 +1,31 @@
+"""`python -m tests.bench [PART ...]`: measure, and print one table. Parts: engine throughput latency start commands."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.bench import engine, live
+
+PARTS = {
+    "engine": engine.run,
+    "throughput": live.throughput,
+    "latency": live.latency,
+    "start": live.start,
+    "commands": live.commands,
+}
+
+
+def main() -> None:
+    """Measure the parts named, or all."""
+    wanted = sys.argv[1:] or list(PARTS)
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        sys.exit(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    print("| what | measured | target |\n|---|---|---|")
+    for name in wanted:
+        for what, figure, target in PARTS[name]():
+            print(f"| {what} | {figure} | {target} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
