@@ -74,8 +74,9 @@ class Desk:
 class LiveAlert:
     """One alert.
 
-    `target` is what it speaks of, in words. `told` are the channels that were told it fires, `flap_told` those told it flaps. `holds` is the condition.
-    `episode` counts its firings, `revision` is that of the condition's last turn: together they name what is told.
+    `target` is what it speaks of, in words. `told` are the channels that were told it fires, `flap_told` those told it
+    flaps. `holds` is the condition. `episode` counts its firings, `revision` is that of the condition's last turn:
+    together they name what is told.
     """
 
     __slots__ = (

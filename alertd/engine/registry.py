@@ -44,10 +44,11 @@ _ANNOUNCED = {"failing": Cause.FAILING, "stopped": Cause.STOPPED}
 class Instance:
     """One key: what it is now, or was when it was last there.
 
-    `name` is what follows the service in the key, and may contain `/`. `says` is the cause that the value itself announces,
-    if any. `is_known` turns true with the first transition. `is_announced` tells that the last one was an announced stop or the
-    return after it; `is_new` that when it last went up it had provably never been seen before. `fields` are kept only
-    for services whose rules read them. `registered_at` is in monotonic seconds, -inf where it was there before alertd.
+    `name` is what follows the service in the key, and may contain `/`. `says` is the cause that the value itself
+    announces, if any. `is_known` turns true with the first transition. `is_announced` tells that the last one was an
+    announced stop or the return after it; `is_new` that when it last went up it had provably never been seen before.
+    `fields` are kept only for services whose rules read them. `registered_at` is in monotonic seconds, -inf where it
+    was there before alertd.
     """
 
     __slots__ = (
