@@ -1,0 +1,166 @@
+"""Hands each notification to every target of its channel, and keeps the targets as the rules say.
+
+Knows which lanes there are; what happens in a lane is the lane's. `submit` never waits for anything. Every end is told
+to `report`, in a lane's thread: an asyncio listener passes `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from alertd.config.schema import Channel, Target
+from alertd.delivery import channel
+from alertd.delivery.lane import Delivery, Lane, LaneStatus, Lettering, Persistence, Wiring
+from alertd.delivery.pace import Pace
+from alertd.delivery.sender import LOG_CHANNEL, LogSender, Sender, UnusableSender
+from alertd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from alertd.config.schema import Ruleset
+    from alertd.delivery.lane import Clock
+    from alertd.model import Notification
+
+_log = structlog.get_logger("alertd.delivery")
+
+_DEFAULTS = Persistence()
+
+
+class Dispatcher:
+    """The targets of one ruleset. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        report: Callable[[Delivery], None],
+        *,
+        clock: Clock,
+        persistence: Persistence = _DEFAULTS,
+    ) -> None:
+        """Start a lane for each target of `ruleset`; the first one of Apprise costs 75 ms."""
+        self._wiring = Wiring(clock, report, persistence)
+        self._lanes: dict[Hashable, Lane] = {}
+        self._retired: list[Lane] = []
+        self._guard = threading.Lock()
+        self.apply(ruleset)
+
+    def apply(self, ruleset: Ruleset) -> None:
+        """Follow a new ruleset: unchanged targets keep their queues, removed ones try what they have once more."""
+        wanted = dict(_targets(ruleset))
+        with self._guard:
+            kept = {identity: lane for identity, lane in self._lanes.items() if identity in wanted}
+        fresh = {
+            identity: Lane(spec.name, spec.label, *_equip(spec), self._wiring)
+            for identity, spec in wanted.items()
+            if identity not in kept
+        }
+        with self._guard:
+            gone = [lane for identity, lane in self._lanes.items() if identity not in wanted]
+            self._retired = [lane for lane in self._retired if not lane.has_ended] + gone
+            self._lanes = {identity: kept.get(identity) or fresh[identity] for identity in wanted}
+        for identity, spec in wanted.items():
+            lane = self._lanes[identity]
+            lane.label = spec.label
+            lane.follow(Lettering(ruleset.settings, spec.channel.templates))
+        for lane in gone:
+            _log.info("a target is no longer in the rules", target=lane.label, queued=lane.status().queued)
+            lane.retire()
+
+    def submit(self, notification: Notification) -> int:
+        """Queue a notification for each target of its channel, and return how many those are.
+
+        A channel that is unknown or has no target ends it at once as failed.
+        """
+        with self._guard:
+            lanes = [lane for lane in self._lanes.values() if lane.channel == notification.channel]
+        for lane in lanes:
+            lane.submit(notification)
+        if not lanes:
+            self._refuse(notification)
+        return len(lanes)
+
+    def status(self) -> tuple[LaneStatus, ...]:
+        """Return every target as it is now, in the order of the rules, then those being retired."""
+        with self._guard:
+            lanes = [*self._lanes.values(), *(lane for lane in self._retired if not lane.has_ended)]
+        return tuple(lane.status() for lane in lanes)
+
+    def drain(self, seconds: float) -> bool:
+        """Let everything out that goes out within `seconds`, and say whether nothing is left.
+
+        Returns as soon as each target has taken all or has failed once more.
+        """
+        deadline = self._wiring.clock().mono + seconds
+        lanes = self._all()
+        for lane in lanes:
+            lane.hurry()
+        drained = [lane.drain(deadline - self._wiring.clock().mono) for lane in lanes]
+        return all(drained)
+
+    def close(self) -> int:
+        """Begin no more sends and return how many notifications are left at some target; waits for nothing."""
+        left = sum(lane.close() for lane in self._all())
+        if left:
+            _log.warning("stopping with notifications that are not delivered", left=left)
+        return left
+
+    def _all(self) -> list[Lane]:
+        with self._guard:
+            return [*self._lanes.values(), *self._retired]
+
+    def _refuse(self, notification: Notification) -> None:
+        error = f"there is no channel {notification.channel!r} with a target"
+        _log.error("not delivered", notification=notification.id, error=error)
+        seconds = self._wiring.clock().mono - notification.at.mono
+        self._wiring.report(
+            Delivery(notification.id, notification.channel, "", ok=False, attempts=0, seconds=seconds, error=error)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """One target of a ruleset; `target` is None for the built-in channel `log`."""
+
+    name: str
+    label: str
+    channel: Channel
+    target: Target | None
+
+
+def _targets(ruleset: Ruleset) -> Iterator[tuple[Hashable, _Spec]]:
+    """Yield all targets, each with what makes it the same one after a reload: all but its position and wording."""
+    seen: Counter[Hashable] = Counter()
+    for name, each in ruleset.channels.items():
+        for position, target in enumerate(each.targets, 1):
+            identity = (name, _address(target), each.rate)
+            seen[identity] += 1
+            yield (identity, seen[identity]), _Spec(name, channel.label_of(name, position, target), each, target)
+    if LOG_CHANNEL not in ruleset.channels:
+        yield LOG_CHANNEL, _Spec(LOG_CHANNEL, LOG_CHANNEL, Channel(targets=()), None)
+
+
+def _address(target: Target) -> Hashable:
+    if target.url is not None:
+        return target.url.get_secret_value()
+    if target.options is not None:
+        return tuple(sorted((name, value.get_secret_value()) for name, value in target.options.items()))
+    return None
+
+
+def _equip(spec: _Spec) -> tuple[Sender, Pace]:
+    """Return a target's sender and pace; one that cannot be built gets a sender that says so each time."""
+    sender: Sender = LogSender()
+    if spec.target is not None:
+        try:
+            sender = channel.build(spec.target, spec.label)
+        except ConfigError as error:
+            why = "; ".join(problem.message for problem in error.problems)
+            _log.error("a target cannot be used", target=spec.label, error=why)
+            sender = UnusableSender(why)
+    return sender, Pace.of(spec.channel.rate, sender.seconds_apart)

@@ -1,0 +1,206 @@
+"""Sends one letter to one target, now, and says exactly why if that fails.
+
+A `Sender` is used by one thread at a time and blocks for as long as the provider likes. It neither queues nor retries:
+that is the lane's. Apprise is imported on first use, once, and its own log goes nowhere: what it knows of a failure
+ends up, scrubbed, in the `DeliveryError`.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from alertd.delivery import observe
+from alertd.delivery.wording import DETAIL_ROOM, cut, plain
+from alertd.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from apprise import AppriseResult, NotifyBase
+
+    from alertd.delivery.render import Letter
+    from alertd.delivery.scrub import Scrubber
+
+LOG_CHANNEL = "log"
+"""The channel that is always there: one line a notification on the daemon's log."""
+
+_TITLE_MARGIN = 16
+"""Characters that Apprise adds where it puts a title into the body: line break, heading mark or tags."""
+_FITTINGS = 5
+"""Tries to cut a body whose conversion to markup makes it longer by an amount that depends on its text."""
+
+
+class Sender(Protocol):
+    """One target, ready to be sent to. `seconds_apart` is the rate that the provider is known to bear."""
+
+    service: str
+    seconds_apart: float
+
+    def send(self, letter: Letter) -> None:
+        """Deliver, or raise `DeliveryError`."""
+
+
+class LogSender:
+    """The built-in channel `log`."""
+
+    service = "log"
+    seconds_apart = 0.0
+
+    def send(self, letter: Letter) -> None:
+        """Write one line on the daemon's log."""
+        structlog.get_logger("alertd.notification").info(letter.title, id=letter.id, type=str(letter.tone))
+
+
+class UnusableSender:
+    """Stands for a target that could not be built, so that what was meant for it fails visibly."""
+
+    service = "unusable"
+    seconds_apart = 0.0
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def send(self, letter: Letter) -> None:
+        """Raise `DeliveryError`."""
+        raise DeliveryError(f"{self._why}; {letter.id} is not sent there", recoverable=False)
+
+
+class AppriseSender:
+    """One Apprise service."""
+
+    def __init__(self, plugin: NotifyBase, scrubber: Scrubber) -> None:
+        """Take over `plugin`: its own pauses between messages end here, since a pause that sleeps cannot be ended."""
+        apprise = library()
+        self.service = str(plugin.service_name)
+        self.seconds_apart = float(plugin.request_rate_per_sec)
+        plugin.service_retry = 0
+        if len(plugin) <= 1:
+            plugin.request_rate_per_sec = 0
+        self._plugin = plugin
+        self._scrubber = scrubber
+        self._apprise = apprise.Apprise(asset=plugin.asset)
+        self._apprise.add(plugin)
+
+    def __repr__(self) -> str:
+        return f"AppriseSender({self.service})"
+
+    def send(self, letter: Letter) -> None:
+        """Send, in this thread and without a limit of time, cut to what the service takes.
+
+        Raise `DeliveryError` with the provider's reason, free of secrets.
+        """
+        title, body = self._fitted(letter)
+        try:
+            with observe.watch() as exchanges:
+                result = self._apprise.notify(
+                    body=body, title=title, notify_type=str(letter.tone), body_format="text", log_level=logging.DEBUG
+                )
+        except Exception as error:  # noqa: BLE001 - a plugin's bug is this target's failure, not the thread's end
+            raise DeliveryError(self._scrubber(f"{type(error).__name__} in Apprise's {self.service}")) from None
+        with result:
+            if not result:
+                raise self._failure(exchanges, result)
+
+    def _failure(self, exchanges: observe.Exchanges, result: AppriseResult) -> DeliveryError:
+        worst = exchanges.worst
+        reason = observe.in_words(worst) if exchanges.failures else _logged(result) or observe.in_words(worst)
+        return DeliveryError(
+            self._scrubber(reason or "Apprise does not say why"),
+            recoverable=observe.is_recoverable(worst),
+            retry_after=observe.retry_after(worst),
+        )
+
+    def _fitted(self, letter: Letter) -> tuple[str, str]:
+        """Return title and body as short as the service wants them, after its own conversion to markup."""
+        plugin = self._plugin
+        room = int(plugin.body_maxlen)
+        if plugin.title_maxlen <= 0:
+            title = cut(letter.title, max(room // 4, 40))
+            room -= len(self._converted(title)) + _TITLE_MARGIN
+        else:
+            title = cut(letter.title, plugin.title_maxlen)
+            room -= len(title) + _TITLE_MARGIN if plugin.overflow_amalgamate_title else 0
+        return title, self._fewer_lines(self._cut_body(letter, room), in_body=plugin.title_maxlen <= 0)
+
+    def _cut_body(self, letter: Letter, room: int) -> str:
+        limit = room
+        body = letter.body(limit)
+        for _ in range(_FITTINGS):
+            size = len(self._converted(body))
+            if size <= room:
+                break
+            limit = int(min(limit, len(body)) * room / size) - 1
+            body = letter.body(max(limit, 1))
+        return body
+
+    def _fewer_lines(self, body: str, *, in_body: bool) -> str:
+        """Keep the first lines and the last, the id, where a service takes so many lines only."""
+        most = self._plugin.body_max_line_count
+        lines = body.splitlines()
+        if most <= 0 or len(lines) + in_body <= most:
+            return body
+        return "\n".join([*lines[: max(most - 1 - in_body, 0)], lines[-1]])
+
+    def _converted(self, text: str) -> str:
+        from apprise.conversion import convert_between  # noqa: PLC0415 - see `library`
+
+        wanted = self._plugin.resolve_format("text")
+        return str(convert_between("text", wanted, text))  # type: ignore[no-untyped-call]  # Apprise's
+
+
+def _logged(result: AppriseResult) -> str:
+    """Return what Apprise said of a failure: its warnings, and the error behind them."""
+    said = [" ".join(entry.message.split()) for entry in result.logs()]
+    return plain("; ".join(dict.fromkeys(line.rstrip(".") for line in said if line)), 2 * DETAIL_ROOM)
+
+
+class _OnlyReasons(logging.Filter):
+    """Lets pass Apprise's warnings, and of its debug lines those with the error behind a failure.
+
+    The other debug lines hold payloads, addresses and passwords. They are dropped at the logger itself, so that no
+    handler ever sees them, whoever adds one.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            return True
+        return record.levelno == logging.DEBUG and "Exception" in str(record.msg).partition(":")[0]
+
+
+class _OnlyWarnings(logging.Filter):
+    """Drops what a library says of its connections: their paths may be secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """Return the module `apprise`, imported, silenced and watched; 75 ms and 18 MB the first time."""
+    import apprise  # noqa: PLC0415 - see above
+
+    log = logging.getLogger("apprise")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    log.addHandler(logging.NullHandler())
+    log.addFilter(_OnlyReasons())
+    logging.getLogger("urllib3.connectionpool").addFilter(_OnlyWarnings())
+    observe.install()
+    return apprise
+
+
+def plugin_of(schema: str) -> type[NotifyBase] | None:
+    """Return Apprise's plugin for a schema, or None if it has none."""
+    manager = library().manager_plugins.NotificationManager()
+    return manager[schema] if schema in manager else None  # noqa: SIM401 - it has no `get`
+
+
+def asset() -> Any:
+    """Return Apprise's settings for one target: no pool, no time limit of its own, no files."""
+    return library().AppriseAsset(
+        app_id="alertd", app_desc="alertd", async_mode=False, service_timeout=0, storage_mode="memory", language="en"
+    )

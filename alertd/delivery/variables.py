@@ -1,0 +1,105 @@
+"""What a user's template sees, and the texts that are rendered from it.
+
+| variable | meaning |
+|---|---|
+| `rule` `service` `instance` `severity` `cause` | the alert's; `instance` is empty for a service alert |
+| `up` `known` | instances up, and all that the rule counts |
+| `minimum` `maximum` | the rule's thresholds `below` and `above`; none where it has no such |
+| `expected` | how many the service should have; none if not said |
+| `instances` `lost` | names: all shown, and those that are down |
+| `values` | the values that were judged (of `distinct`, `value`, `changes`) |
+| `per` | the field values that `per:` chose, by field |
+| `since` `until` `now` | times as people read them, such as `04:12:41 CEST`; `until` is empty while it fires |
+| `kind` | `firing`, `resolved`, … (in `templates:` of settings and channels only) |
+| `alerts` | one such set of variables for each alert of the message (there only) |
+| any label, then any field | the rule's and the service's labels, then what the instance's last value holds |
+
+A name further up wins. Foreign text is made fit for one line before a template sees it, so that no value can forge a
+line of a message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from alertd import template
+from alertd.delivery.wording import DETAIL_ROOM, Times, plain
+from alertd.values import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alertd.model import Alert, InstanceFacts, Instant, Notification, ServiceFacts
+
+SUMMARY_ROOM = 2_000
+"""Characters of a rendered summary or description that a message shows."""
+_DEEPEST = 8
+"""How far into an instance's nested value a template can reach."""
+_WIDEST = 200
+"""How many members of one list or object of an instance's value a template sees."""
+
+
+def for_alert(alert: Alert, service: ServiceFacts | None, times: Times, now: Instant) -> dict[str, Any]:
+    """Return the variables of one alert, as in the table above."""
+    facts = service.instances if service is not None else ()
+    variables = _fields_of(alert, facts)
+    variables |= {name: plain(value, DETAIL_ROOM) for name, value in alert.labels.items()}
+    variables |= {
+        "rule": alert.rule.name,
+        "service": plain(alert.service),
+        "instance": plain(alert.instance or ""),
+        "severity": str(alert.rule.severity),
+        "cause": str(alert.cause or ""),
+        "up": alert.up,
+        "known": alert.known,
+        "minimum": alert.minimum,
+        "maximum": alert.maximum,
+        "expected": service.expected if service is not None else None,
+        "instances": [plain(each.name) for each in facts],
+        "lost": [plain(each.name) for each in facts if not each.up],
+        "values": [plain(value, DETAIL_ROOM) for value in alert.values],
+        "per": {name: plain(value) for name, value in (alert.per or {}).items()},
+        "since": times.stamp(alert.since) if alert.since else "",
+        "until": times.stamp(alert.until) if alert.until else "",
+        "now": times.stamp(now),
+    }
+    return variables
+
+
+def for_message(notification: Notification, times: Times) -> dict[str, Any]:
+    """Return the variables of a whole message: those of its first alert, `kind`, and `alerts` with all of them."""
+    alerts = [
+        for_alert(entry.alert, notification.services.get(entry.alert.service), times, notification.at)
+        | {"kind": str(entry.kind)}
+        for entry in notification.entries
+    ]
+    first = alerts[0] if alerts else {}
+    return first | {"kind": str(notification.kind), "alerts": alerts}
+
+
+def rendered(source: str, variables: Mapping[str, Any], default: str = "") -> str:
+    """Return a template's text, or `default` and a note of what is wrong with the template: a message is never lost."""
+    try:
+        return template.render(source, variables).strip()
+    except template.TemplateFault as fault:
+        return f"{default} ({plain(str(fault), DETAIL_ROOM)})".lstrip()
+
+
+def _fields_of(alert: Alert, facts: tuple[InstanceFacts, ...]) -> dict[str, Any]:
+    """Return the last fields of the alert's own instance; a service alert has none."""
+    if alert.instance is None:
+        return {}
+    own = next((each for each in facts if each.name == alert.instance), None)
+    return {plain(name): _tamed(value, _DEEPEST) for name, value in own.fields.items()} if own else {}
+
+
+def _tamed(value: Any, depth: int) -> Any:
+    """Return a JSON value whose texts are `plain` and whose size is bounded."""
+    if isinstance(value, str):
+        return plain(value, DETAIL_ROOM)
+    if isinstance(value, dict):
+        members = list(value.items())[:_WIDEST] if depth else ()
+        return {plain(name): _tamed(member, depth - 1) for name, member in members}
+    if isinstance(value, list):
+        return [_tamed(member, depth - 1) for member in value[:_WIDEST]] if depth else []
+    return value if isinstance(value, (int, float, Written)) or value is None else str(value)

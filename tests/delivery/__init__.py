@@ -1,0 +1,1 @@
+"""Tests of `alertd.delivery`: real sinks on loopback, real threads."""
