@@ -22,6 +22,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.message import DecodeError
 
 from alertd.errors import AlertdError
 
@@ -58,7 +59,7 @@ def read_descriptor(source: str, name: str) -> FileDescriptorProto:
     data = literal.encode("latin-1") if isinstance(literal, str) else literal
     try:
         return FileDescriptorProto.FromString(data)
-    except ValueError:
+    except DecodeError:
         raise _changed_shape(f"has a descriptor in {name}_pb2.py that cannot be read") from None
 
 

@@ -1,0 +1,1 @@
+"""The etcd package against real etcds."""

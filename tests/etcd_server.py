@@ -1,0 +1,319 @@
+"""Real etcds for tests: started, stopped, frozen, killed and brought back on the same data and port.
+
+`EtcdServer` is one process, `EtcdCluster` three, `Cut` a TCP proxy on loopback that can be cut and mended. All are
+context managers and synchronous, except `Cut`, which runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+HOST = "127.0.0.1"
+QUICK = ("--unsafe-no-fsync", "--heartbeat-interval=20", "--election-timeout=200")
+"""A server that may lose data on a power cut, and elects at once."""
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    """Poll a condition until it holds; fail with `what` if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def etcd_environment() -> dict[str, str]:
+    """Return the environment without what etcd and etcdctl would read from it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ETCD_", "ETCDCTL_"))}
+
+
+class EtcdServer:
+    """One etcd process. `flags` are added to its command line; `scheme` is https for one that speaks TLS."""
+
+    def __init__(self, folder: Path, *, name: str = "one", flags: Sequence[str] = (), scheme: str = "http") -> None:
+        self.folder = folder
+        self.name = name
+        self.flags = tuple(flags)
+        self.port = free_port()
+        self.peer_port = free_port()
+        self.health_port = free_port()
+        self.scheme = scheme
+        self.ctl_flags: tuple[str, ...] = ()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.members: Sequence[EtcdServer] = (self,)
+
+    @property
+    def endpoint(self) -> str:
+        """`host:port` for clients."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def peer_url(self) -> str:
+        """Where the other members find this one."""
+        return f"http://{HOST}:{self.peer_port}"
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / f"data-{self.name}"
+
+    def start(self, *, is_waiting: bool = True) -> Self:
+        """Start the process, on the data there is, and wait until it serves."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        client = f"{self.scheme}://{self.endpoint}"
+        options = {
+            "name": self.name,
+            "data-dir": str(self.data),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": self.peer_url,
+            "initial-advertise-peer-urls": self.peer_url,
+            "initial-cluster": ",".join(f"{member.name}={member.peer_url}" for member in self.members),
+            "listen-metrics-urls": f"http://{HOST}:{self.health_port}",
+            "log-level": "error",
+        }
+        arguments = ["etcd", *(f"--{option}={value}" for option, value in options.items()), *QUICK, *self.flags]
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
+        if is_waiting:
+            wait_until(self.is_healthy, f"etcd {self.name} serves; see {self.folder}/{self.name}.log")
+        return self
+
+    def is_healthy(self) -> bool:
+        """Whether it serves and has a leader."""
+        address = f"http://{HOST}:{self.health_port}/health"
+        with suppress(OSError), urllib.request.urlopen(address, timeout=1) as answer:
+            return b'"health":"true"' in answer.read()
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks; its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without warning and wait until it is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """End it politely."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+
+    def restart(self) -> None:
+        """Kill it and start it on the same data and ports."""
+        self.kill()
+        self.start()
+
+    def wipe(self) -> None:
+        """Throw a stopped one's data away: the next start makes another cluster at the same address."""
+        shutil.rmtree(self.data)
+
+    def save(self, to: Path) -> None:
+        """Write a snapshot of the data."""
+        self.ctl("snapshot", "save", str(to))
+
+    def restore(self, snapshot: Path, *, name: str = "etcd-cluster") -> None:
+        """Put a snapshot in the place of a stopped one's data; the same cluster name gives the same cluster id."""
+        self.wipe()
+        arguments = [
+            *("snapshot", "restore", str(snapshot), "--data-dir", str(self.data), "--name", self.name),
+            *("--initial-cluster", f"{self.name}={self.peer_url}", "--initial-advertise-peer-urls", self.peer_url),
+            *("--initial-cluster-token", name),
+        ]
+        self.ctl(*arguments)
+
+    def ctl(self, *arguments: str, text: str | None = None) -> str:
+        """Run etcdctl against it and return what it printed; `text` goes to its input."""
+        endpoint = f"{self.scheme}://{self.endpoint}"
+        done = subprocess.run(
+            ["etcdctl", "--endpoints", endpoint, *self.ctl_flags, *arguments],
+            input=text,
+            env={**etcd_environment(), "ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, f"etcdctl {arguments}: {done.stderr}"
+        return done.stdout
+
+    def compact(self) -> int:
+        """Compact everything but the present revision, which is returned."""
+        revision = self.revision()
+        self.ctl("compact", str(revision), "--physical")
+        return revision
+
+    def revision(self) -> int:
+        """Return the present revision."""
+        return int(self.ctl("get", "none", "-w", "fields").split('"Revision" : ')[1].split()[0])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class EtcdCluster:
+    """Three members."""
+
+    def __init__(self, folder: Path, *, flags: Sequence[str] = ()) -> None:
+        self.members = [EtcdServer(folder, name=f"m{number}", flags=flags) for number in range(3)]
+        for member in self.members:
+            member.members = self.members
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All addresses, in order."""
+        return tuple(member.endpoint for member in self.members)
+
+    def __enter__(self) -> Self:
+        for member in self.members:
+            member.start(is_waiting=False)
+        for member in self.members:
+            wait_until(member.is_healthy, f"member {member.name} serves")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self.members:
+            member.kill()
+
+
+class Cut:
+    """A TCP proxy before one address: `cut()` breaks its connections and refuses new ones, `mend()` ends that.
+
+    `hold()` keeps the connections open but passes nothing on.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target_port = int(target.rpartition(":")[2])
+        self._listener = socket.create_server((HOST, 0), backlog=64)
+        self._listener.settimeout(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._waker = socket.socketpair()
+        self._is_open = True
+        self._is_holding = False
+        self._is_over = False
+        self._lock = threading.Lock()
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._thread = threading.Thread(target=self._run, name="cut", daemon=True)
+
+    @property
+    def endpoint(self) -> str:
+        """`host:port` for clients."""
+        return f"{HOST}:{self.port}"
+
+    def cut(self) -> None:
+        """Break all connections and refuse new ones."""
+        with self._lock:
+            self._is_open = False
+            for end in list(self._peers):
+                self._drop(end)
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        with self._lock:
+            self._is_open, self._is_holding = True, False
+        self._waker.send(b"x")
+
+    def hold(self) -> None:
+        """Keep connections open but silent, until cut or mended."""
+        with self._lock:
+            self._is_holding = True
+
+    def __enter__(self) -> Self:
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._waker.send(b"x")
+        self._thread.join(5)
+        with ExitStack() as stack:
+            for end in (self._listener, self._wake, self._waker, *self._peers):
+                stack.callback(end.close)
+            stack.callback(self._selector.close)
+
+    def _run(self) -> None:
+        while not self._is_over:
+            ready = self._selector.select(1.0)
+            with self._lock:
+                for key, _ in ready:
+                    end = key.fileobj
+                    assert isinstance(end, socket.socket)
+                    if end is self._listener:
+                        self._accept()
+                    elif end is self._wake:
+                        end.recv(64)
+                    elif end in self._peers:
+                        self._pass_on(end)
+            if self._is_holding:
+                time.sleep(0.01)  # what is held back stays readable
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            near, _ = self._listener.accept()
+            if not self._is_open:
+                near.close()
+                return
+            near.settimeout(5)
+            far = socket.create_connection((HOST, self.target_port), timeout=5)
+            for end, other in ((near, far), (far, near)):
+                self._peers[end] = other
+                self._selector.register(end, selectors.EVENT_READ)
+
+    def _pass_on(self, end: socket.socket) -> None:
+        if self._is_holding:
+            return
+        try:
+            data = end.recv(1 << 16)
+            if data:
+                self._peers[end].sendall(data)
+                return
+        except OSError:
+            pass
+        self._drop(end)
+
+    def _drop(self, end: socket.socket) -> None:
+        for one in (end, self._peers.get(end)):
+            if one is not None and self._peers.pop(one, None) is not None:
+                with suppress(KeyError, ValueError):
+                    self._selector.unregister(one)
+                one.close()
