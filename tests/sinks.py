@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from email.message import EmailMessage
 
-    from aiosmtpd.smtp import SMTP, Envelope, Session
+    from aiosmtpd.smtp import Envelope, Session
+
+Arrivals = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Box:
     """What has arrived, in order, and a way to wait for it."""
 
     def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
+        self.received: Arrivals = []
         self._arrived = threading.Condition()
 
     def put(self, item: dict[str, Any]) -> None:
@@ -45,34 +47,31 @@ class Box:
             self.received.append(item)
             self._arrived.notify_all()
 
-    def wait_for(
-        self, predicate: Callable[[list[dict[str, Any]]], object], timeout: float = 5.0
-    ) -> list[dict[str, Any]]:
+    def wait_for(self, predicate: Callable[[Arrivals], object], timeout: float = 5.0) -> Arrivals:
         """Return all arrivals once `predicate(arrivals)` holds; fail the test if it does not within `timeout` s."""
         with self._arrived:
             held = self._arrived.wait_for(lambda: predicate(self.received), timeout)
             assert held, f"not within {timeout} s; received: {self.received}"
             return list(self.received)
 
-    def wait_for_count(self, count: int, timeout: float = 5.0) -> list[dict[str, Any]]:
+    def wait_for_count(self, count: int, timeout: float = 5.0) -> Arrivals:
         """Return all arrivals once there are `count`."""
         return self.wait_for(lambda received: len(received) >= count, timeout)
 
 
-@dataclass
 class HttpInbox(Box):
-    """Records each request as `{"path", "headers", "raw", "at", …}` merged with its body where that is a JSON object.
+    """Records each request as the members of its body, if that is a JSON object, and facts about it.
 
-    Answers are taken from `answers` while there are any, then `default`.
+    Those are `path`, `headers`, `raw`, `at` (monotonic seconds) and the `status` it was answered with. Answers are
+    taken from `answers` while there are any, then `default`.
     """
 
-    answers: deque[Answer] = field(default_factory=deque)
-    default: Answer = field(default_factory=Answer)
-    port: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
+    def __init__(self, default: Answer) -> None:
         super().__init__()
+        self.answers: deque[Answer] = deque()
+        self.default = default
+        self.port = 0
+        self.ended = threading.Event()
 
     @property
     def url(self) -> str:
@@ -87,53 +86,58 @@ class HttpInbox(Box):
             return self.default
 
 
-def _handler_for(inbox: HttpInbox) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = inbox.next_answer()
-            inbox.put(
-                {
-                    **_object_in(raw),
-                    "path": self.path,
-                    "headers": dict(self.headers),
-                    "raw": raw,
-                    "at": monotonic(),
-                    "status": answer.status,
-                }
-            )
-            if answer.hang:
-                inbox.ended.wait()
-                self.close_connection = True
-            elif answer.trickle:
-                self._trickle()
-            else:
-                self._answer(answer)
+class _Handler(BaseHTTPRequestHandler):
+    """Records a request in its server's inbox and answers as that says."""
 
-        do_GET = do_PUT = do_POST
+    server: _Server
 
-        def _answer(self, answer: Answer) -> None:
-            self.send_response(answer.status)
-            for name, value in answer.headers:
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def _trickle(self) -> None:
+    def do_POST(self) -> None:
+        """Take a message."""
+        inbox = self.server.inbox
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        answer = inbox.next_answer()
+        facts = {"path": self.path, "headers": dict(self.headers), "raw": raw, "at": monotonic()}
+        inbox.put({**_object_in(raw), **facts, "status": answer.status})
+        if answer.hang:
+            inbox.ended.wait()
             self.close_connection = True
-            for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000:
-                try:
-                    self.wfile.write(bytes([byte]))
-                except OSError:
-                    return
-                if inbox.ended.wait(1.0):
-                    return
+        elif answer.trickle:
+            self._trickle(inbox.ended)
+        else:
+            self._answer(answer)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            """Keep quiet."""
+    def _answer(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
 
-    return Handler
+    def _trickle(self, ended: threading.Event) -> None:
+        self.close_connection = True
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000:
+            self.wfile.write(bytes([byte]))
+            if ended.wait(1.0):
+                return
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Keep quiet."""
+
+
+class _Server(ThreadingHTTPServer):
+    """One inbox's server; its threads do not outlive the test."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, inbox: HttpInbox) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.inbox = inbox
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that went away is part of many tests."""
 
 
 def _object_in(raw: bytes) -> dict[str, Any]:
@@ -144,20 +148,11 @@ def _object_in(raw: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client that went away is part of many tests."""
-
-
 @contextmanager
 def http_inbox(default: Answer = Answer()) -> Iterator[HttpInbox]:
     """Run an inbox on an ephemeral port of loopback."""
-    inbox = HttpInbox(default=default)
-    server = _Server(("127.0.0.1", 0), _handler_for(inbox))
+    inbox = HttpInbox(default)
+    server = _Server(inbox)
     inbox.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -171,7 +166,7 @@ def http_inbox(default: Answer = Answer()) -> Iterator[HttpInbox]:
 
 
 class MailInbox(Box):
-    """Records each mail as `{"from", "to", "subject", "text", "html"}`; `refusal` is an SMTP answer instead."""
+    """Records each mail as `{"from", "to", "subject", "text", "html"}`; a `refusal` is the SMTP answer instead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,13 +178,13 @@ class MailInbox(Box):
         """The inbox as an Apprise URL."""
         return f"mailto://127.0.0.1:{self.port}?from=alertd@example.com&to=ops@example.com"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Take a mail."""
         if self.refusal:
             return self.refusal
         content = envelope.content
         assert isinstance(content, bytes)
-        mail: EmailMessage = message_from_bytes(content, policy=policy.default)  # type: ignore[assignment]  # by policy
+        mail = message_from_bytes(content, policy=policy.default)
         parts = {part.get_content_type(): part.get_content() for part in mail.walk() if not part.is_multipart()}
         self.put(
             {
@@ -207,16 +202,25 @@ class MailInbox(Box):
 def mail_inbox() -> Iterator[MailInbox]:
     """Run a mail server on an ephemeral port of loopback."""
     inbox = MailInbox()
-    controller = _Controller(inbox, hostname="127.0.0.1", port=0)
-    controller.start()
-    assert controller.server is not None
-    inbox.port = controller.server.sockets[0].getsockname()[1]
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    listening = loop.create_server(lambda: SMTP(inbox, hostname="localhost", loop=loop), "127.0.0.1", 0)
+    server = asyncio.run_coroutine_threadsafe(listening, loop).result()
+    inbox.port = server.sockets[0].getsockname()[1]
     try:
         yield inbox
     finally:
-        controller.stop()
+        asyncio.run_coroutine_threadsafe(_wind_up(server), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
-class _Controller(Controller):
-    def _trigger_server(self) -> None:
-        """Skip the self-connection: it goes to the port asked for, and that is 0, "any"."""
+async def _wind_up(server: asyncio.Server) -> None:
+    """Close the server and end what still talks to it."""
+    server.close()
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

@@ -29,7 +29,7 @@ class Pace:
         return cls(_BURST, seconds_apart)
 
     def take(self, now: float) -> float:
-        """Take a token at the monotonic time `now` and return 0; if there is none, return the seconds until there is."""
+        """Take a token at the monotonic time `now` and return 0, or return the seconds until there is one."""
         if self._apart <= 0:
             return 0.0
         self._spent = max(self._spent - (now - self._seen) / self._apart, 0.0)
