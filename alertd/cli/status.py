@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,8 @@ TTL_LEASES = 1_000
 
 _ASKED_AT_ONCE = 50
 _CAUSES = ("failing", "stopped")
+_LONGEST_VALUE = 1_000
+_NARROWEST_VALUE = 20
 
 
 @dataclass(slots=True)
@@ -175,9 +178,8 @@ def _value(row: InstanceRow) -> str:
     """Return the value in a few words: as fields if it can be understood, else raw."""
     fields = row.reading.fields
     if fields:
-        parts = (f"{key}={_plain(value)}" for key, value in fields.items() if key != "status")
-        return _cut(" ".join(parts))
-    return _cut(_plain(values.show(row.raw)))
+        return " ".join(f"{key}={_plain(value)}" for key, value in fields.items() if key != "status")
+    return _plain(values.show(row.raw[:_LONGEST_VALUE]))
 
 
 def _plain(value: Any) -> str:
@@ -186,15 +188,17 @@ def _plain(value: Any) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
 
 
-def _cut(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
 def _columns(table: list[tuple[str, ...]]) -> list[str]:
-    from rich.cells import cell_len
+    """Align the columns; the last is cut to what the terminal (80 columns if there is none) has room for."""
+    from rich.cells import cell_len, set_cell_size
 
     widths = [max(cell_len(row[column]) for row in table) for column in range(len(table[0]))]
-    return [
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
+    room = max(_NARROWEST_VALUE, shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * len(widths[:-1]))
+    lines = []
+    for row in table:
+        *cells, last = row
+        if cell_len(last) > room:
+            last = f"{set_cell_size(last, room - 1)}…"
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False)]
+        lines.append("  ".join((*padded, last)).rstrip())
+    return lines
