@@ -42,9 +42,9 @@ import warnings
 from alertd.etcd import wire
 warnings.simplefilter("ignore")
 import etcd3
-print(etcd3.client.etcdrpc.PutRequest is wire.rpc.PutRequest)
+print(etcd3.etcdrpc.PutRequest is wire.rpc.PutRequest)
 """
-    assert python(code) == "True"
+    assert python(code) == "True True"
 
 
 def test_a_progress_request_is_what_etcd_expects() -> None:
