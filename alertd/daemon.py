@@ -11,9 +11,10 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,9 @@ class Daemon:
         self._engine = Engine(ruleset, settings.prefix.encode())
         self._dispatcher: Dispatcher | None = None
         self._watch: Watch | None = None
-        self._wake: asyncio.TimerHandle | None = None
+        self._woken_at = inf
+        """When the deadlines are looked at next, in monotonic seconds."""
+        self._sooner = asyncio.Event()
         self._is_judged = False
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -129,18 +132,21 @@ class Daemon:
                 prefix=self.settings.prefix,
                 page=web.url or "none",
             )
-            following = asyncio.create_task(self._follow(self._watch), name="follow")
             auditing = self._start_audits(self._watch)
-            stopping = asyncio.create_task(stop.wait(), name="stop")
+            tasks = [
+                asyncio.create_task(self._follow(self._watch), name="follow"),
+                asyncio.create_task(self._keep_time(), name="keep-time"),
+                asyncio.create_task(stop.wait(), name="stop"),
+            ]
             try:
-                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    following.result()
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
             finally:
                 auditing.shutdown(wait=False)
-                for task in (following, stopping):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(following, stopping, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await self._stop_delivering()
 
     async def reload(self) -> None:
@@ -159,8 +165,6 @@ class Daemon:
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
 
     async def _stop_delivering(self) -> None:
-        if self._wake is not None:
-            self._wake.cancel()
         if self._dispatcher is not None:
             await asyncio.to_thread(self._dispatcher.drain, DRAIN_SECONDS)
             self._dispatcher.close()
@@ -201,15 +205,20 @@ class Daemon:
                 for action in actions:
                     self._observe(action)
         due = self._engine.next_deadline()
-        if self._wake is None or self._wake.when() != due:
-            if self._wake is not None:
-                self._wake.cancel()
-            loop = asyncio.get_running_loop()
-            self._wake = None if due is None else loop.call_at(due, self._advance)
+        if due is not None and due < self._woken_at:
+            self._sooner.set()
 
-    def _advance(self) -> None:
-        self._wake = None
-        self._do(self._engine.advance(read_clock()))
+    async def _keep_time(self) -> None:
+        """Let the engine's deadlines pass when they are due."""
+        while True:
+            self._sooner.clear()
+            due = self._engine.next_deadline()
+            self._woken_at = inf if due is None else due
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._sooner.wait()
+                    continue
+            self._do(self._engine.advance(read_clock()))
 
     def _report(self, delivery: Delivery) -> None:
         chronicle.log_delivery(delivery)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +16,27 @@ from tests.sinks import HttpInbox
 
 RULES = "rules: [{name: lost, service: '*', when: {instance: down}, flap: false}]\n" + ROUTES
 FROZEN_SECONDS = 60
+DEBUG = {"ALERTD_LOG_LEVEL": "debug"}
+"""Logs every decision, also that something is told."""
 
 
-def told(inbox: HttpInbox) -> list[str]:
-    """Return what was told of which instance, as `FIRING apache/a`, in order; groups of several are taken apart."""
-    lines = []
-    for message in inbox.received:
-        kind, names = re.fullmatch(r"\[([A-Z]+)(?::\d+)?\] lost ([^ ]+).*", message["title"]).groups()  # type: ignore[union-attr]  # a mismatch fails the test
-        service = names.partition("/")[0]
-        state = "DOWN" if kind == "FIRING" else "UP"
-        instances = re.findall(rf"^{state} +(\S+)", message["message"], re.MULTILINE)
-        lines += [f"{kind} {names}"] if "/" in names else [f"{kind} {service}/{name}" for name in instances]
-    return lines
+def told(daemon: DaemonProcess) -> list[str]:
+    """Return what was told of which instance, as `firing apache/a`, in order."""
+    decided = [line for line in daemon.log() if line["event"] == "decided" and line["reason"] == "told"]
+    return [f"{line['detail'].removesuffix(' to ops')} {line['target']}" for line in decided]
 
 
 def down_on_page(daemon: DaemonProcess) -> set[str]:
     """Return the instances that the overview shows as down."""
     page = daemon.get("/")[1]
     return set(re.findall(r'class="down"\s+title="[^"]*">([^<]+)<', page))
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, etcd: EtcdServer) -> Iterator[DaemonProcess]:
+    """Give a daemon that logs every decision."""
+    with DaemonProcess(tmp_path / "alertd", etcd, **DEBUG) as process:
+        yield process
 
 
 def seed(etcd: EtcdServer) -> None:
@@ -53,11 +58,12 @@ def change(etcd: EtcdServer) -> None:
 def expect_changes(inbox: HttpInbox, daemon: DaemonProcess) -> None:
     """Each change is told once, and the view equals etcd's."""
     wait_until(lambda: "pay" in daemon.get("/")[1] and down_on_page(daemon) == {"a", "b"}, "the view equals etcd's", 30)
-    lost = inbox.wait_for(lambda _: {"FIRING apache/a", "FIRING apache/b"} <= set(told(inbox)), timeout=10)
-    assert lost
-    lines = told(inbox)
-    assert lines.count("FIRING apache/a") == lines.count("FIRING apache/b") == 1
+    inbox.wait_for(lambda _: {"firing apache/a", "firing apache/b"} <= set(told(daemon)), timeout=10)
+    lines = told(daemon)
+    assert lines.count("firing apache/a") == lines.count("firing apache/b") == 1
     assert not [line for line in lines if line.endswith(("/c", "/e", "pay/a"))]
+    received = "\n".join(message["message"] for message in inbox.wait_for_count(1))
+    assert re.search(r"^DOWN a  ", received, re.MULTILINE)
 
 
 def test_etcd_frozen(etcd: EtcdServer, inbox: HttpInbox, daemon: DaemonProcess) -> None:
@@ -90,7 +96,7 @@ def test_etcd_killed_and_started_again(etcd: EtcdServer, inbox: HttpInbox, daemo
 def test_a_compaction_while_cut_off(tmp_path: Path, etcd: EtcdServer, inbox: HttpInbox) -> None:
     """The history of the gap is gone: the difference is told, with causes that say so."""
     seed(etcd)
-    with Cut(etcd.endpoint) as cut, DaemonProcess(tmp_path / "alertd", etcd) as daemon:
+    with Cut(etcd.endpoint) as cut, DaemonProcess(tmp_path / "alertd", etcd, **DEBUG) as daemon:
         daemon.command[daemon.command.index(etcd.endpoint)] = cut.endpoint
         daemon.write_rules(RULES, inbox).start()
         cut.cut()
@@ -104,7 +110,7 @@ def test_a_compaction_while_cut_off(tmp_path: Path, etcd: EtcdServer, inbox: Htt
 def test_etcd_absent_at_the_start(tmp_path: Path, inbox: HttpInbox) -> None:
     """It keeps trying without spinning, says so once, and starts when etcd comes."""
     etcd = EtcdServer(tmp_path / "etcd")
-    with DaemonProcess(tmp_path / "alertd", etcd) as daemon:
+    with DaemonProcess(tmp_path / "alertd", etcd, **DEBUG) as daemon:
         daemon.write_rules(RULES, inbox).start(is_waiting=False)
         wait_until(lambda: any("trying on" in event for event in daemon.events()), "it says so")
         before = daemon.cpu_seconds()
@@ -120,8 +126,6 @@ def test_etcd_absent_at_the_start(tmp_path: Path, inbox: HttpInbox) -> None:
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT"])
 def test_it_ends_politely(etcd: EtcdServer, daemon: DaemonProcess, ending: str) -> None:
     """A signal ends it with exit 0 within 5 s, with etcd there and with etcd frozen."""
-    import signal
-
     daemon.write_rules(RULES).start()
     etcd.freeze()
     began = time.monotonic()
