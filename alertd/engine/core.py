@@ -145,9 +145,7 @@ class Engine:
         for condition in service.conditions:
             condition.forget(instance, now)
         if len(service.instances) == 1 and not service.is_named:
-            for condition in service.conditions:
-                self._end_all(condition, Reason.FORGOTTEN, now)
-                self._groups.pop((condition.rule.rule.name, service.name), None)
+            self._leave(service, Reason.FORGOTTEN, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -185,15 +183,15 @@ class Engine:
         self._desk.router = Router(ruleset)
         registry = self._registry
         registry.forget_after = ruleset.settings.forget_after
+        named = dict.fromkeys((*self._index.named, *self._specs.named))
         for service in list(registry.services.values()):
-            service.is_named = False
+            service.is_named = service.name in named
             if now is not None:
                 self._rematch(service, now)
-        for name in dict.fromkeys((*self._index.named, *self._specs.named)):
-            is_new = name not in registry.services
-            service = registry.service(name)
-            service.is_named = True
-            if is_new:
+        for name in named:
+            if name not in registry.services:
+                service = registry.service(name)
+                service.is_named = True
                 self._unjudged.append(service)
         if now is not None and self._dirty is None:
             for service in self._unjudged:
@@ -211,7 +209,11 @@ class Engine:
                 condition.take_over(before, now)
         for gone in old.values():
             self._end_all(gone, Reason.RULE_GONE, now)
-        _judge_all(service, now)
+        if service.instances or service.is_named:
+            _judge_all(service, now)
+        else:
+            self._leave(service, Reason.RULE_GONE, now)
+            del self._registry.services[service.name]
 
     def _give_conditions(self, service: Service, rules: list[CompiledRule]) -> None:
         service.conditions = tuple(make_condition(rule, service, self._group(rule, service)) for rule in rules)
@@ -223,6 +225,12 @@ class Engine:
         if group is None:
             group = self._groups[key] = Group(rule.rule.name, service, self._desk)
         return group
+
+    def _leave(self, service: Service, reason: Reason, now: Instant) -> None:
+        """End all that is judged about a service that is no longer known."""
+        for condition in service.conditions:
+            self._end_all(condition, reason, now)
+            self._groups.pop((condition.rule.rule.name, service.name), None)
 
     def _end_all(self, condition: Condition, reason: Reason, now: Instant) -> None:
         for alert in condition.alerts.values():

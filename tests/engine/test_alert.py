@@ -223,6 +223,14 @@ def test_the_peak_and_recent_changes_outlive_a_reload() -> None:
     assert story.told[1:] == ["410 firing r apache", "4001 resolved often apache"]
 
 
+def test_a_service_that_is_no_longer_named_and_was_never_seen_is_dropped() -> None:
+    """A glob instead of the name: nothing is known of it any more, and what was told ends."""
+    few: dict[str, Any] = {"when": {"instances": {"below": 1}}}
+    story = Story(rule(**few)).at(10).reload(rule(service="ap*", **few))
+    assert story.told == ["0 firing r apache", "10 resolved r apache"]
+    assert list(story.engine.services()) == []
+
+
 def test_a_for_that_runs_is_measured_anew_on_reload() -> None:
     """From when the condition turned true."""
     story = Story(rule(for_="10m"), up=("apache/a",)).at(10).expire("apache/a").at(20).reload(rule(for_="30s")).at(60)

@@ -77,7 +77,7 @@ class Engine(RuleBasedStateMachine):
         self.fields = {
             "group_wait": wait,
             "group_interval": interval,
-            "settings": Settings(flap=False, forget_after=FORGET_AFTER),
+            "settings": Settings.model_validate({"flap": False, "forget_after": FORGET_AFTER}),
             "channels": {"ops": Channel(targets=()), "mail": Channel(targets=())},
         }
         self.story = stories.Story(*rules, up=("apache/a",), **self.fields)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.model import EventKind
-from tests.engine.story import Story, rule
+from alertd.model import EventKind, Transition
+from tests.engine.story import Story, instant, rule
 
 DAY = 86_400
 
@@ -124,9 +124,8 @@ def test_delete_and_recreate_in_one_batch() -> None:
 def test_what_a_gap_hid_has_no_time_of_its_own() -> None:
     """A transition learnt from a listing says since when nobody watched."""
     story = Story(up=("s/a",)).at(60).gap().found("s/b").miss("s/a").synced()
-    last = story.notifications or [action for action in story.actions if getattr(action, "between", None)]
     assert story.transitions[1:] == ["60 s/b up found", "60 s/a down missed"]
-    assert last
+    assert [act.between for act in story.actions if isinstance(act, Transition)] == [None, instant(60), instant(60)]
 
 
 # --- replaced --------------------------------------------------------------------------------------------------------
