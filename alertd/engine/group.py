@@ -77,10 +77,8 @@ class Group:
     """The alerts of one rule on one service, and what is still to be told of them."""
 
     __slots__ = (
-        "_firing_due",
         "_last",
         "_news",
-        "_other_due",
         "_timer",
         "desk",
         "firing",
@@ -96,33 +94,24 @@ class Group:
         """How many of its alerts fire."""
         self._news: dict[LiveAlert, None] = {}
         self._last = -inf
-        self._firing_due = self._other_due = inf
         self._timer = Timer(self._tell)
 
     def note(self, alert: LiveAlert, now: Instant) -> None:
         """Take note that `alert` has news, and let it be told in time."""
-        routing = self.desk.router.route(self.rule)
         self._news[alert] = None
-        due = now.mono + routing.group_wait
-        if alert.news is Kind.FIRING:
-            self._firing_due = min(self._firing_due, max(due, self._last + routing.group_interval))
-        else:
-            self._other_due = min(self._other_due, due)
-        self._arm()
+        self._arm(now.mono + self.desk.router.route(self.rule).group_wait)
 
-    def _arm(self) -> None:
-        due = min(self._firing_due, self._other_due)
-        if due < inf:
+    def _arm(self, due: float) -> None:
+        if self._timer.due is None or due < self._timer.due:
             self.desk.timers.start(self._timer, due)
 
     def _tell(self, now: Instant) -> None:
         """Tell all that may be told now; only firings may have to wait on."""
         interval = self.desk.router.route(self.rule).group_interval
-        may_fire = now.mono >= self._last + interval
         telling: list[LiveAlert] = []
         waiting: dict[LiveAlert, None] = {}
         for alert in self._news:
-            if alert.news is Kind.FIRING and not may_fire:
+            if alert.news is Kind.FIRING and now.mono < self._last + interval:
                 waiting[alert] = None
             elif alert.news is not None:
                 telling.append(alert)
@@ -131,9 +120,8 @@ class Group:
             self._last = now.mono
         for kinds in _SUBJECTS:
             self._send([alert for alert in telling if alert.news in kinds], now)
-        self._firing_due = self._last + interval if waiting else inf
-        self._other_due = inf
-        self._arm()
+        if waiting:
+            self._arm(self._last + interval)
 
     def _send(self, alerts: list[LiveAlert], now: Instant) -> None:
         """Emit one notification a channel about `alerts`."""

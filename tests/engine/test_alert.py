@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alertd.config.schema import Flap, Settings
+from alertd.config.schema import Channel, Flap, Settings
 from alertd.model import Kind
 from tests.engine.story import Story, instant, rule
 
@@ -54,6 +54,21 @@ def test_keep_firing_for_outlives_the_condition() -> None:
         "31 kept-firing apache/a",
         "51 keep-elapsed apache/a",
     ]
+
+
+def test_a_condition_that_returned_is_not_ended_by_the_old_deadline() -> None:
+    """What returned while it was kept firing, and stays, goes on firing."""
+    story = Story(rule(keep_firing_for="20s"), up=("apache/a",)).at(10).expire("apache/a").at(20).up("apache/a")
+    story.at(30).expire("apache/a").at(100)
+    assert story.told == ["10 firing r apache/a"]
+
+
+def test_a_deadline_that_passed_before_an_event_goes_first() -> None:
+    """However late the wake-up: what was due is decided before what came after it."""
+    story = Story(rule(for_="30s"), up=("apache/a",)).at(10).expire("apache/a")
+    story.now = instant(50)
+    story.up("apache/a")
+    assert story.told == ["40 firing r apache/a", "50 resolved r apache/a"]
 
 
 def test_a_pending_alert_is_in_the_view() -> None:
@@ -137,6 +152,23 @@ def test_a_flap_that_returns_before_its_end_was_told_goes_on() -> None:
     story = flip(Story(rule(flap=flap), up=("apache/a",), group_wait="4s").at(10), 2, 1)
     flip(story.at(17), 2, 1).at(100)
     assert [line.split()[1] for line in story.told] == ["flapping", "settled"]
+
+
+def test_a_change_between_the_end_of_a_flap_and_its_telling_is_told_as_settled() -> None:
+    """The settled message says what is true when it is sent."""
+    flap = {"changes": 2, "within": "60s", "settle": "5s"}
+    story = flip(Story(rule(flap=flap), up=("apache/a",), group_wait="4s").at(10), 2, 1).at(18).expire("apache/a")
+    story.at(100)
+    assert story.told == ["14 flapping r apache/a", "20 settled r apache/a"]
+    assert story.notifications[-1].entries[0].alert.state == "firing"
+
+
+def test_a_rule_that_goes_while_flapping_resolves_where_that_was_told() -> None:
+    """Who was told that it flaps is told that it is over, and nobody else."""
+    channels = {"ops": Channel(targets=()), "boss": Channel(targets=())}
+    story = Story(rule(flap=FLAP, channels=["ops"]), up=("apache/a",), channels=channels)
+    flip(story.at(10), 4, 3).reload(channels=channels)
+    assert story.told[-2:] == ["19 flapping r apache/a to ops", "19 resolved r apache/a to ops"]
 
 
 # --- gaps ------------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ def test_below_a_number() -> None:
     assert story.told == ["2 firing r apache", "3 resolved r apache"]
     alert = story.notifications[0].entries[0].alert
     assert (alert.up, alert.known, alert.minimum, alert.cause) == (1, 3, 2, "expired")
+    ended = story.notifications[1].entries[0].alert
+    assert (ended.up, ended.known, ended.cause) == (2, 3, "recovered")
 
 
 def test_above_a_number() -> None:
