@@ -42,7 +42,7 @@ import warnings
 from alertd.etcd import wire
 warnings.simplefilter("ignore")
 import etcd3
-print(etcd3.etcdrpc.PutRequest is wire.rpc.PutRequest)
+print(etcd3.etcdrpc.PutRequest is wire.rpc.PutRequest, callable(etcd3.client))
 """
     assert python(code) == "True True"
 
