@@ -178,11 +178,13 @@ class Client:
         Compacted if the revision is compacted meanwhile.
         """
         start, end = prefix or b"\0", range_end_of(prefix)
-        limit, more = page, True
+        limit, more, cluster_id = page, True, 0
         while more:
             request = rpc.RangeRequest(key=start, range_end=end, limit=limit, revision=revision, keys_only=keys_only)
             answer = await self.range(request)
-            revision = revision or answer.revision
+            if cluster_id not in {0, answer.cluster_id}:
+                raise EtcdUnavailable("etcd became another cluster while it was listed")
+            revision, cluster_id = revision or answer.revision, answer.cluster_id
             yield answer._replace(revision=revision)
             more = answer.more and len(answer.kvs) > 0
             if more:

@@ -136,6 +136,11 @@ class Watch:
         """Monotonic seconds of the last sign of life in a stream, None before the first."""
         return (self._stream and self._stream.alive_at) or self._alive_at
 
+    @property
+    def lease_questions(self) -> int:
+        """How many times etcd was asked whether a lease lives."""
+        return self._coroner.questions
+
     # --- following -----------------------------------------------------------------------------------------------
 
     async def follow(self) -> AsyncGenerator[Step, None]:
@@ -245,15 +250,19 @@ class Watch:
     # --- listing -------------------------------------------------------------------------------------------------
 
     async def _relist(self, relisting: Relisting) -> AsyncGenerator[Step, None]:
-        """List everything at one revision and tell what differs from the view."""
-        if self._gap_reason:
-            reason, self._gap_reason = self._gap_reason, ""
-            yield GapOpened(reason)
+        """List everything at one revision and tell what differs from the view.
+
+        The gap opens with the first page, so that an etcd that is away holds up nothing that was decided before. One
+        that goes away between two pages leaves it open until a later listing is complete.
+        """
         self.counters.listings += 1
         pages = self._client.list_prefix(self._prefix)
         differences = 0
         async with aclosing(pages):
             async for page in pages:
+                if self._gap_reason:
+                    reason, self._gap_reason = self._gap_reason, ""
+                    yield GapOpened(reason)
                 if page.revision != relisting.revision:
                     relisting = self._begin(relisting, page)
                 events = relisting.page(page.kvs)
@@ -270,31 +279,30 @@ class Watch:
 
     def _begin(self, relisting: Relisting, page: Page) -> Relisting:
         """Start a listing with its first page; forget what cannot be compared with it."""
-        if not self._is_continued_by(page):
+        if not self._known_history().is_continued_by(page):
             relisting = self._relisting = Relisting(self._view, 0)
             self.revision = self.resume_after = 0
         self._note(page)
         relisting.begin(page.revision)
         return relisting
 
-    def _is_continued_by(self, page: Page) -> bool:
-        """Whether a linearizable answer belongs to the history that is known, and is no older than the stream."""
-        return self._history.is_continued_by(page) and page.revision >= self.resume_after
+    def _known_history(self) -> _History:
+        """Return what a linearizable answer must continue; to be read before asking, since the stream goes on."""
+        return self._history._replace(revision=max(self._history.revision, self.resume_after))
 
     def _note(self, page: Page) -> None:
         self._history = _History(page.cluster_id, page.raft_term, page.revision)
 
     async def _compare(self) -> Comparison | None:
         """List the keys alone; return what differs from the view, None if nothing does."""
-        comparison, first = Comparison(self._view), True
+        comparison, expected = Comparison(self._view), self._known_history()
         pages = self._client.list_prefix(self._prefix, keys_only=True, page=10 * FIRST_PAGE_KEYS)
         async with aclosing(pages):
             async for page in pages:
-                if first and not self._is_continued_by(page):
+                if not expected.is_continued_by(page):
                     raise WrongHistory("etcd shows another cluster, or an older state")
-                first = False
-                self._note(page)
                 comparison.page(page.kvs)
+        self._note(page)
         comparison.finish(page.revision)
         if comparison.suspects():
             return comparison
