@@ -166,7 +166,7 @@ def test_a_change_between_the_end_of_a_flap_and_its_telling_is_told_as_settled()
 def test_a_rule_that_goes_while_flapping_resolves_where_that_was_told() -> None:
     """Who was told that it flaps is told that it is over, and nobody else."""
     channels = {"ops": Channel(targets=()), "boss": Channel(targets=())}
-    story = Story(rule(flap=FLAP, channels=["ops"]), up=("apache/a",), channels=channels)
+    story = Story(rule(for_="40s", flap=FLAP, channels=["ops"]), up=("apache/a",), channels=channels)
     flip(story.at(10), 4, 3).reload(channels=channels)
     assert story.told[-2:] == ["19 flapping r apache/a to ops", "19 resolved r apache/a to ops"]
 
