@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from alertd.config import nodes
@@ -40,13 +40,25 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All that can be said of a directory. `ruleset` is None if there is any error; the counts are what is written."""
+    """All that can be said of a directory.
 
-    ruleset: Ruleset | None
+    `draft` is what could be understood, for further judging only; the counts are of what is written.
+    """
+
+    draft: Ruleset
     problems: tuple[Problem, ...]
     files: int
     rules: int
     channels: int
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the directory must not be loaded."""
+        return any(not problem.is_warning for problem in self.problems)
+
+    def with_more(self, problems: Iterable[Problem]) -> Survey:
+        """Return the survey with what someone else found as well, in order."""
+        return replace(self, problems=tuple(_in_order([*self.problems, *problems])))
 
 
 def load(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Loaded:
@@ -55,9 +67,9 @@ def load(directory: Path, *, environ: Mapping[str, str], secrets_required: bool 
     With `secrets_required` false a variable that is not set is a warning, and its target is None.
     """
     found = survey(directory, environ=environ, secrets_required=secrets_required)
-    if found.ruleset is None:
+    if found.has_errors:
         raise ConfigError(found.problems)
-    return Loaded(found.ruleset, found.problems)
+    return Loaded(found.draft, found.problems)
 
 
 def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Survey:
@@ -70,7 +82,7 @@ def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: boo
         if root is not None:
             sections.add_file(root)
     builder = Builder(TargetReader(environ, secrets_required))
-    ruleset = Ruleset(
+    draft = Ruleset(
         settings=builder.settings(sections.settings),
         services=builder.services(sections),
         rules=builder.rules(sections),
@@ -82,10 +94,8 @@ def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: boo
     if not sections.rules and not problems:
         message = "no file holds a rule: nobody will ever be told anything"
         problems.append(Problem(Place(show_path(directory)), message, is_warning=True))
-    problems = _in_order(problems)
-    has_errors = any(not problem.is_warning for problem in problems)
     counts = (len(files), len(sections.rules), len(sections.channels))
-    return Survey(None if has_errors else ruleset, tuple(problems), *counts)
+    return Survey(draft, tuple(_in_order(problems)), *counts)
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
