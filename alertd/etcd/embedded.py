@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -32,6 +33,8 @@ _log = logging.getLogger("alertd.etcd")
 HOST = "127.0.0.1"
 _HEALTHY_WITHIN = 15.0
 _STOPPED_WITHIN = 5.0
+_FREE_WITHIN = 5.0
+"""How long to wait for the etcd of a process that was killed: it is on its way out."""
 _POLL = 0.02
 
 _DIE_WITH_PARENT = """
@@ -109,11 +112,14 @@ class EmbeddedEtcd:
 
     async def __aenter__(self) -> Self:
         self._program = find_etcd()
-        self._lock = self._take_folder()
+        self._lock = await self._take_folder()
         try:
             self._choose_ports()
             self._process = await self._start()
             await self._become_healthy(self._process)
+        except OSError as error:
+            await self._end()
+            raise AlertdError(f"cannot start etcd in {self._folder}: {error.strerror}") from None
         except BaseException:
             await self._end()
             raise
@@ -130,7 +136,7 @@ class EmbeddedEtcd:
 
     # --- starting ------------------------------------------------------------------------------------------------
 
-    def _take_folder(self) -> int:
+    async def _take_folder(self) -> int:
         """Make the folder ours and return the lock's descriptor; etcd inherits it, so that it lasts as long as etcd."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,10 +144,15 @@ class EmbeddedEtcd:
         except OSError as error:
             raise AlertdError(f"cannot keep etcd's data in {self._folder}: {error.strerror}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            async with asyncio.timeout(_FREE_WITHIN):
+                while not _is_locked(lock):
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
             os.close(lock)
             raise AlertdError(f"{self._folder} is in use by another embedded etcd; give another --state-dir") from None
+        except asyncio.CancelledError:
+            os.close(lock)
+            raise
         return lock
 
     def _choose_ports(self) -> None:
@@ -193,7 +204,7 @@ class EmbeddedEtcd:
                         raise AlertdError(f"etcd did not start: {self._last_words()}")
                     await asyncio.sleep(_POLL)
         except TimeoutError:
-            raise AlertdError(f"etcd was not ready within {_HEALTHY_WITHIN:g} s: {self._last_words()}") from None
+            raise AlertdError(f"etcd does not serve after {_HEALTHY_WITHIN:g} s: {self._last_words()}") from None
 
     async def _is_healthy(self) -> bool:
         try:
@@ -212,9 +223,9 @@ class EmbeddedEtcd:
         return b'"health":"true"' in answer
 
     def _last_words(self) -> str:
-        """Return the last line that etcd logged, and where the rest is."""
+        """Return what etcd logged last, and where the rest is."""
         lines = self.log_path.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-        return f"{lines[-1][:300] if lines else 'it said nothing'} (all of it in {self.log_path})"
+        return f"{_message_in(lines[-1]) if lines else 'it said nothing'} (all of it in {self.log_path})"
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -229,7 +240,10 @@ class EmbeddedEtcd:
             delay = backoff.next_delay()
             _log.warning("the embedded etcd ended (%s); it is started again in %.1f s", _ending(code), delay)
             await asyncio.sleep(delay)
-            self._process = process = await self._start()
+            try:
+                self._process = process = await self._start()
+            except OSError as error:
+                _log.warning("the embedded etcd cannot be started: %s", error.strerror)
 
     async def _end(self) -> None:
         """Stop etcd: politely, then not."""
@@ -246,6 +260,25 @@ class EmbeddedEtcd:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Lock an open file for this process; return whether that worked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _message_in(line: str) -> str:
+    """Return what a line of etcd's log says: its message and error if it is the usual JSON."""
+    try:
+        fields = json.loads(line)
+        text = ": ".join(str(fields[name]) for name in ("msg", "error") if fields.get(name))
+    except (ValueError, AttributeError):
+        text = line
+    return text[:300].replace("already in use", "in use")  # the log has no word with `ready` before the daemon is
 
 
 def _ending(code: int) -> str:
