@@ -17,7 +17,7 @@ import grpc.aio
 
 from alertd.errors import EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings, credentials_for, open_channel
-from alertd.etcd.faults import Fault, Verdict, explain
+from alertd.etcd.faults import Fault, Verdict, explain, not_understood
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
@@ -318,15 +318,18 @@ class Client:
         """Make one call at one endpoint; raise `_Failed`."""
         call = endpoint.method(*method)
         try:
-            if not is_stream:
-                return await call(request, timeout=seconds, metadata=self.metadata())
-            stream = call(iter((request,)), timeout=seconds, metadata=self.metadata())
-            answer = await stream.read()
-            stream.cancel()
+            if is_stream:
+                stream = call(iter((request,)), timeout=seconds, metadata=self.metadata())
+                answer = await stream.read()
+                stream.cancel()
+            else:
+                answer = await call(request, timeout=seconds, metadata=self.metadata())
         except grpc.aio.AioRpcError as error:
             raise _Failed(self.explain(endpoint.address, error, seconds)) from None
         if answer is grpc.aio.EOF:
             raise _Failed(Fault(Verdict.UNSURE, EtcdUnavailable(f"etcd at {endpoint.address} ended without an answer")))
+        if answer is None:
+            raise _Failed(Fault(Verdict.UNSURE, not_understood(endpoint.address)))
         return answer
 
     # --- what the watch needs besides ----------------------------------------------------------------------------

@@ -141,6 +141,11 @@ def explain(address: str, code: grpc.StatusCode, details: str | None, *, seconds
     return Fault(Verdict.FINAL, EtcdRefused(f"etcd at {address} refused: {_first_line(details)}"))
 
 
+def not_understood(address: str) -> EtcdRefused:
+    """Return the error for an answer that is no message of etcd's; gRPC gives None for one that it cannot read."""
+    return EtcdRefused(f"{address} does not speak etcd's language; check --etcd")
+
+
 _PASSING = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,

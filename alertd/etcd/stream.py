@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
-from alertd.errors import EtcdRefused, EtcdUnavailable
+from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import open_channel
 from alertd.etcd.client import range_end_of
-from alertd.etcd.faults import Compacted, Verdict, explain
+from alertd.etcd.faults import Compacted, Verdict, explain, not_understood
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
@@ -103,14 +102,14 @@ class WatchStream:
             response = await self._call.read()
         except grpc.aio.AioRpcError:
             await self._fail()
-        except DecodeError:
-            raise EtcdRefused(f"{self.address} does not speak etcd's language; check --etcd") from None
         except asyncio.CancelledError:
             if self._broken is None or _is_cancelling():
                 raise
             raise self._broken from None
         if response is grpc.aio.EOF:
             raise self._broken or EtcdUnavailable(f"etcd at {self.address} ended the watch")
+        if response is None:
+            raise not_understood(self.address)
         self._reading_since, self.alive_at = 0.0, time.monotonic()
         if response.canceled:
             raise self._refusal(response)
