@@ -144,16 +144,19 @@ class EmbeddedEtcd:
         except OSError as error:
             raise AlertdError(f"cannot keep etcd's data in {self._folder}: {error.strerror}") from None
         try:
-            async with asyncio.timeout(_FREE_WITHIN):
-                while not _is_locked(lock):
-                    await asyncio.sleep(_POLL)
-        except TimeoutError:
-            os.close(lock)
-            raise AlertdError(f"{self._folder} is in use by another embedded etcd; give another --state-dir") from None
-        except asyncio.CancelledError:
+            await self._lock_folder(lock)
+        except BaseException:
             os.close(lock)
             raise
         return lock
+
+    async def _lock_folder(self, lock: int) -> None:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _FREE_WITHIN
+        while not _is_locked(lock):
+            if clock() > deadline:
+                raise AlertdError(f"{self._folder} is in use by another embedded etcd; give another --state-dir")
+            await asyncio.sleep(_POLL)
 
     def _choose_ports(self) -> None:
         if self._port and not _port_is_free(self._port):

