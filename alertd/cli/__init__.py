@@ -6,6 +6,7 @@ cause into one line and an exit code: 1 the answer is no, 2 usage, 3 etcd not re
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import run, status
+from alertd.cli import channel, check, run, status
 from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
 
 app = typer.Typer(
@@ -25,8 +26,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("schema")(check.schema)
 app.command("status")(status.status)
+app.add_typer(channel.app, name="channel")
 
 
 def _show_version(value: bool) -> None:
@@ -45,7 +49,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line, and exit as the contract says."""
+    """Run the command line, and exit as the contract says; a terminal that lacks a letter gets it escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EtcdUnavailable as error:

@@ -12,9 +12,10 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from alertd.delivery.options import as_plugin_arguments
-from alertd.delivery.scrub import HARMLESS, Scrubber, of_options, of_url
+from alertd.delivery.scrub import HARMLESS, MASK, Scrubber, of_options, of_url
 from alertd.delivery.sender import AppriseSender, asset, library, plugin_of
 from alertd.delivery.wording import plain
 from alertd.errors import ConfigError, Problem
@@ -30,6 +31,10 @@ _LOG_ROOM = 300
 """Characters of Apprise's own words that a problem shows."""
 _SCHEMA = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _COMMON = frozenset({"format", "overflow", "emojis", "tz", "verify", "rto", "cto", "retry", "wait", "optional"})
+_UNREMARKABLE = frozenset({"overflow", "retry", "wait", "optional", "emojis", "rto", "cto"})
+"""Parameters that Apprise adds to every URL, and that say nothing here."""
+_SHOWN = HARMLESS | {"to", "from", "cc", "bcc", "reply", "smtp", "name"}
+"""Parameters whose values are shown: whoever checks a channel wants to see whom it reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +98,70 @@ def verify(ruleset: Ruleset) -> list[Problem]:
 def describe(channel: str, position: int, target: Target) -> Understanding:
     """Return how a target was understood; raise `ConfigError` at its place."""
     plugin = _instantiate(target, label_of(channel, position, target))
-    scrub = scrubber_of(target, plugin)
     return Understanding(
         channel=channel,
         position=position,
         service=str(plugin.service_name),
         schema=schema_of(target),
-        host=_real_host(plugin),
+        host=_real_host(plugin, target),
         port=plugin.port if isinstance(plugin.port, int) else None,
-        address=scrub(str(plugin.url(privacy=True))),  # type: ignore[no-untyped-call]  # Apprise's
+        address=_masked_address(plugin, target),
         title_limit=int(plugin.title_maxlen),
         body_limit=int(plugin.body_maxlen),
         seconds_apart=float(plugin.request_rate_per_sec),
     )
 
 
+def _masked_address(plugin: NotifyBase, target: Target) -> str:
+    """Return an address of which only what cannot be secret is readable: the host, and harmless parameters.
+
+    Built from what the plugin holds and not by masking its URL, for Apprise's own masks leave headers and paths.
+    """
+    understood = str(plugin.url(privacy=True))  # type: ignore[no-untyped-call]  # Apprise's
+    main, _, query = understood.partition("://")[2].partition("?")
+    account = "***@" if plugin.user or plugin.password else ""
+    port = f":{plugin.port}" if plugin.port else ""
+    path = "/***" if main.rpartition("@")[2].partition("/")[2] else ""
+    shown = [_masked_parameter(name, value) for name, value in parse_qsl(query) if name not in _UNREMARKABLE]
+    host = _real_host(plugin, target) or MASK
+    return f"{schema_of(target)}://{account}{host}{port}{path}" + ("?" + "&".join(shown) if shown else "")
+
+
+def _masked_parameter(name: str, value: str) -> str:
+    is_harmless = name in _SHOWN or value in {"yes", "no"}
+    return f"{plain(name, 40)}={plain(value, 80) if is_harmless else MASK}"
+
+
 def scrubber_of(target: Target, plugin: NotifyBase | None) -> Scrubber:
     """Return what removes this target's secrets from a text; without a plugin the host counts as one too."""
-    host = _real_host(plugin) if plugin is not None else ""
+    host = _real_host(plugin, target) if plugin is not None else ""
     if target.url is not None:
         return Scrubber(of_url(target.url.get_secret_value(), host))
     options = {name: value.get_secret_value() for name, value in (target.options or {}).items()}
     return Scrubber(of_options(options, host))
 
 
-def _real_host(plugin: NotifyBase) -> str:
-    """Return the host, but not where the service keeps a token in its place."""
+def _real_host(plugin: NotifyBase, target: Target) -> str:
+    """Return the host, but not where a token, or a piece of a password, is likely to stand in its place."""
     templates: Iterable[str] = plugin.templates
-    has_host = any("{host}" in template for template in templates)
-    return str(plugin.host) if has_host and plugin.host else ""
+    has_host = all("{host}" in template for template in templates)
+    return str(plugin.host) if has_host and plugin.host and not _is_ambiguous(target) else ""
+
+
+def _is_ambiguous(target: Target) -> bool:
+    """Say whether a URL can be read in several ways, so that what looks like its host may be none."""
+    if target.url is None:
+        return False
+    rest = target.url.get_secret_value().partition("://")[2]
+    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+    return authority.count("@") > 1 or "#" in authority
 
 
 def _instantiate(target: Target, label: str) -> NotifyBase:
     """Return Apprise's plugin for a target; raise `ConfigError` with its words about what is wrong."""
     apprise = library()
+    if (schema := schema_of(target)) and plugin_of(schema) is None:
+        raise ConfigError([Problem(target.place, f"target {label}: no service has the schema {schema!r}")])
     scrub = scrubber_of(target, None)
     said: list[str] = []
     try:
@@ -158,10 +193,9 @@ def _doubts(target: Target, label: str) -> list[Problem]:
     """Return warnings about what Apprise takes without a word and probably otherwise than it was meant."""
     if target.url is None:
         return []
-    main, _, query = target.url.get_secret_value().partition("://")[2].partition("?")
+    query = target.url.get_secret_value().partition("?")[2]
     doubts: list[str] = []
-    authority = main.split("/", 1)[0]
-    if authority.count("@") > 1 or "#" in authority:
+    if _is_ambiguous(target):
         doubts.append("a user or password seems to hold `@` or `#`; write %40 or %23, or use the dict form")
     if (plugin_type := plugin_of(schema_of(target))) is not None:
         names = [parameter.partition("=")[0] for parameter in query.split("&") if "=" in parameter]

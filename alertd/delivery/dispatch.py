@@ -116,7 +116,6 @@ class Dispatcher:
 
     def _refuse(self, notification: Notification) -> None:
         error = f"there is no channel {notification.channel!r} with a target"
-        _log.error("not delivered", notification=notification.id, error=error)
         seconds = self._wiring.clock().mono - notification.at.mono
         self._wiring.report(
             Delivery(notification.id, notification.channel, "", ok=False, attempts=0, seconds=seconds, error=error)

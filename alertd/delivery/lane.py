@@ -279,7 +279,7 @@ class Lane:
             )
 
     def _end(self, parcel: _Parcel, error: str = "") -> None:
-        """Count how it ended and report it; what the listener does wrong is logged, not suffered."""
+        """Count how it ended and report it, which is what makes a failure loud; a listener that fails is logged."""
         with self._changed:
             self._sent += not error
             self._failed += bool(error)
@@ -289,10 +289,6 @@ class Lane:
             self._changed.notify_all()
         notification = parcel.notification
         seconds = self._wiring.clock().mono - notification.at.mono
-        if error:
-            _log.error("not delivered", target=self.label, notification=notification.id, error=error)
-        elif parcel.attempts > 1:
-            _log.info("delivered at last", target=self.label, notification=notification.id, attempts=parcel.attempts)
         delivery = Delivery(
             notification.id, self.channel, self.label, not error, parcel.attempts, seconds, error or parcel.error
         )

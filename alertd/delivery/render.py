@@ -172,15 +172,20 @@ def _fact(notification: Notification) -> str:
     if len(notification.entries) == 1:
         entry = notification.entries[0]
         service = notification.services.get(entry.alert.service)
-        return ", ".join(part for part in (_settled_words(entry), _alert_fact(entry.alert, service)) if part)
+        return ", ".join(part for part in (_flap_words(entry), _alert_fact(entry.alert, service)) if part)
     if len(notification.services) == 1:
         (service,) = notification.services.values()
         return f"{service.up} of {service.known} up"
     return f"{len(notification.entries)} alerts"
 
 
-def _settled_words(entry: Entry) -> str:
-    """Say how a settled alert stands: `now firing`, `now resolved`, or `not firing` while `for` still runs."""
+def _flap_words(entry: Entry) -> str:
+    """Say how often a flapping alert changed, or how a settled one stands.
+
+    That is `now firing`, `now resolved`, or `not firing` while `for` still runs.
+    """
+    if entry.kind is Kind.FLAPPING and entry.alert.changes:
+        return f"{entry.alert.changes} changes"
     if entry.kind is not Kind.SETTLED:
         return ""
     if entry.alert.state is AlertState.FIRING:
@@ -191,15 +196,21 @@ def _settled_words(entry: Entry) -> str:
 def _alert_fact(alert: Alert, service: ServiceFacts | None) -> str:
     """Return `1 of 3 up, needs 2` for a count, what was judged for values, the cause for an instance."""
     own = _own_instance(alert, service)
-    if alert.values:
-        return listed(plain(value) for value in alert.values) + _bounds(alert)
-    if alert.instance is None:
-        return f"{alert.up} of {alert.known} up{_bounds(alert)}"
     if own is not None and own.malformed and own.up and alert.state is AlertState.FIRING:
         return "its value cannot be understood"
+    if alert.values:
+        return _judged(alert) + _bounds(alert)
+    if alert.instance is None:
+        return f"{alert.up} of {alert.known} up{_bounds(alert)}"
     if alert.cause is not None:
         return cause_text(alert.cause, own.detail if own is not None and own.cause is alert.cause else "")
     return cause_text(own.cause, own.detail) if own is not None else ""
+
+
+def _judged(alert: Alert) -> str:
+    """Return the values that were judged, with their number where that is what counts."""
+    values = listed(plain(value) for value in alert.values)
+    return f"{len(alert.values)} different: {values}" if len(alert.values) > 1 or alert.minimum is not None else values
 
 
 def _bounds(alert: Alert) -> str:
@@ -254,8 +265,9 @@ def _entry_head(entry: Entry, times: Times) -> list[str]:
     """Return when one alert began or how long it lasted, and for a service what tipped it."""
     alert = entry.alert
     lines = [line] if (line := _when(alert, times)) else []
-    if words := _settled_words(entry):
-        lines.append(f"settled: {words}")
+    if entry.kind is Kind.SETTLED:
+        after = f", after {alert.changes} changes" if alert.changes else ""
+        lines.append(f"settled: {_flap_words(entry)}{after}")
     elif entry.kind is Kind.FLAPPING:
         lines.append("flapping: nothing more is told until it settles")
     if alert.instance is None and alert.cause is not None:
@@ -280,7 +292,7 @@ def _entry_line(entry: Entry, notification: Notification, times: Times) -> str:
     if own is not None and (host := host_of(own)):
         line += f" {host}"
     fact = cause_of(own, times) if own is not None and not alert.values else _alert_fact(alert, service)
-    return "  ".join(part for part in (line, _settled_words(entry), fact, _when(alert, times)) if part)
+    return "  ".join(part for part in (line, _flap_words(entry), fact, _when(alert, times)) if part)
 
 
 def _list_instances(layout: Layout, service: ServiceFacts, notification: Notification, times: Times) -> None:
