@@ -45,8 +45,14 @@ def read_directory(directory: Path) -> tuple[list[SourceFile], list[Problem]]:
         if source is not None:
             files.append(source)
     if not paths and not problems:
-        problems.append(_problem(directory, "holds no *.yaml or *.yml file; `rules/` in the project has examples"))
+        problems.append(_problem(directory, "the directory holds no *.yaml or *.yml file"))
     return files, problems
+
+
+def read_file(path: Path) -> tuple[SourceFile | None, list[Problem]]:
+    """Read one file that the user named; what is wrong with it is among the problems instead."""
+    problems: list[Problem] = []
+    return _read(path, path.parent, problems), problems
 
 
 def show_path(path: Path) -> str:
@@ -63,12 +69,12 @@ def _find(directory: Path, problems: list[Problem]) -> list[Path]:
     """Walk the directory without recursion; a link back to a folder that holds it is a problem, not a loop."""
     try:
         if not directory.is_dir():
-            what = "is not a directory; give the one that holds the rules" if directory.exists() else "does not exist"
-            problems.append(_problem(directory, what))
+            what = "is a file" if directory.exists() else "there is no such directory"
+            problems.append(_problem(directory, f"{what}; give the directory that holds the rules"))
             return []
         waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(directory, (_identity(directory),))]
     except OSError as error:
-        problems.append(_problem(directory, f"cannot be read: {_why(error)}"))
+        problems.append(_problem(directory, f"it cannot be read: {_why(error)}"))
         return []
     found: list[Path] = []
     seen = 0
@@ -77,13 +83,13 @@ def _find(directory: Path, problems: list[Problem]) -> list[Path]:
         for path in _entries(folder, problems):
             seen += 1
             if seen > MOST_ENTRIES:
-                message = f"holds more than {MOST_ENTRIES} files and folders; is this the rules directory?"
+                message = f"more than {MOST_ENTRIES:,} files and folders; is this the rules directory?"
                 problems.append(_problem(directory, message))
                 return []
             if not path.is_dir():
                 found.extend([path] if path.suffix.lower() in _SUFFIXES else [])
             elif (identity := _identity(path)) in ancestors:
-                problems.append(_problem(path, "is a link to a folder that contains it; remove the link"))
+                problems.append(_problem(path, "a link to a folder that contains it; remove the link"))
             else:
                 waiting.append((path, (*ancestors, identity)))
     return sorted(found)
@@ -93,7 +99,7 @@ def _entries(folder: Path, problems: list[Problem]) -> list[Path]:
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
-        problems.append(_problem(folder, f"cannot be read: {_why(error)}"))
+        problems.append(_problem(folder, f"it cannot be read: {_why(error)}"))
         return []
 
 
@@ -110,12 +116,12 @@ def _read(path: Path, directory: Path, problems: list[Problem]) -> SourceFile | 
     """Read one file; opening anything but a regular file could block for ever."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            problems.append(_problem(path, "is not a regular file"))
+            problems.append(_problem(path, "not a regular file"))
             return None
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        problems.append(_problem(path, f"cannot be read: {_why(error)}"))
+        problems.append(_problem(path, f"it cannot be read: {_why(error)}"))
         return None
     text = _decode(path, content, problems)
     return None if text is None else SourceFile(show_path(path), show_path(path.relative_to(directory)), content, text)
@@ -124,16 +130,16 @@ def _read(path: Path, directory: Path, problems: list[Problem]) -> SourceFile | 
 def _decode(path: Path, content: bytes, problems: list[Problem]) -> str | None:
     """Return the text, or None and a problem at the first byte that is not text."""
     if len(content) > LARGEST_FILE:
-        problems.append(_problem(path, "is larger than 1 MiB; split it into several files"))
+        problems.append(_problem(path, "the file is larger than 1 MiB; split it into several"))
         return None
     if content.startswith(b"\xef\xbb\xbf"):
-        problems.append(_problem(path, "begins with a byte order mark; save it as UTF-8 without one"))
+        problems.append(_problem(path, "the file begins with a byte order mark; save it as UTF-8 without one"))
         return None
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         before = content[: error.start].decode()
-        problems.append(Problem(_place_after(path, before), "is not UTF-8 from here on; save the file as UTF-8"))
+        problems.append(Problem(_place_after(path, before), "not UTF-8 from here on; save the file as UTF-8"))
         return None
     unprintable = _NOT_TEXT.search(text)
     if unprintable:

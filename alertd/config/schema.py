@@ -18,24 +18,18 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     SecretStr,
     Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from alertd import template
+from alertd import duration, template
 from alertd.model import Place, Severity
-
-_DURATION = re.compile(
-    r"(?=.)(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?"
-)
-_UNIT_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
-_LONGEST_DURATION = 3650 * 86400.0
-"""Ten years; a date that lies further away than the calendar reaches could not be computed."""
 
 
 def text_as_written(value: object) -> object:
@@ -49,15 +43,11 @@ def text_as_written(value: object) -> object:
 
 def parse_duration(value: object) -> float:
     """Return seconds for `500ms 30s 5m 1h30m 7d`; raise ValueError for anything else, bare numbers too."""
+    if isinstance(value, str):
+        return duration.parse(value)
     written = text_as_written(value)
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        found = f", not `{written[:40]}`" if isinstance(written, str) else ""
-        raise ValueError(f"must be a duration with its unit, such as 500ms, 30s, 5m, 1h30m or 7d{found}")
-    seconds = sum(int(count) * unit for count, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if count)
-    if seconds > _LONGEST_DURATION:
-        raise ValueError("must be at most 3650d")
-    return seconds
+    found = f", not `{written[:40]}`" if isinstance(written, str) else ""
+    raise ValueError(f"must be a duration with its unit, such as 500ms, 30s, 5m, 1h30m or 7d{found}")
 
 
 def _not_zero(seconds: float) -> float:
@@ -109,6 +99,14 @@ def _without_control_characters(name: str) -> str:
     return name
 
 
+class OneOrMore:
+    """Marks a list that may be written as its one element, for the JSON Schema."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        items = handler(core_schema)["items"]
+        return {"anyOf": [items, {"type": "array", "items": items, "minItems": 1}]}
+
+
 def _kind_of_flap(value: object) -> str | None:
     """Tell which branch of `flap` is meant; None is an error that says what both are."""
     if value is False:
@@ -117,12 +115,12 @@ def _kind_of_flap(value: object) -> str | None:
 
 
 _DURATION_SCHEMA = WithJsonSchema(
-    {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", "minLength": 2}
+    {"type": "string", "pattern": r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$", "minLength": 2}
 )
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[Duration, AfterValidator(_not_zero)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1), OneOrMore()]
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
 
 _PERCENT_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,9})?%$"}
@@ -144,7 +142,7 @@ Written = Annotated[
 """A scalar that is compared as written."""
 
 
-WrittenList = Annotated[tuple[Written, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+WrittenList = Annotated[tuple[Written, ...], BeforeValidator(_as_tuple), Field(min_length=1), OneOrMore()]
 
 
 class Section(BaseModel):
@@ -304,7 +302,7 @@ class When(Section):
 
     instances: InstanceCount | None = None
     instance: Literal["down", "up"] | None = None
-    cause: Annotated[tuple[DownCause, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
+    cause: Annotated[tuple[DownCause, ...], BeforeValidator(_as_tuple), Field(min_length=1), OneOrMore()] | None = None
     distinct: Distinct | None = None
     changes: Changes | None = None
     value: FieldValue | None = None
