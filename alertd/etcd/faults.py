@@ -103,10 +103,16 @@ _SAYINGS: Sequence[_Saying] = (
         "wants a client certificate; give --etcd-cert and --etcd-key",
     ),
     _Saying(
-        "bad certificate",
+        "bad_certificate",
         Verdict.UNSENT,
         EtcdRefused,
-        "does not accept the client certificate; check --etcd-cert and --etcd-key",
+        "wants a client certificate that its CA vouches for; give --etcd-cert and --etcd-key, or check them",
+    ),
+    _Saying(
+        "handshake read failed",
+        Verdict.UNSENT,
+        EtcdUnavailable,
+        "hangs up on a TLS handshake; if it speaks plain text, leave --etcd-ca and --etcd-cert out",
     ),
     _Saying("handshake failed", Verdict.UNSENT, EtcdRefused, "does not complete a TLS handshake; check --etcd-ca"),
     _Saying(
