@@ -105,7 +105,7 @@ class Document(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of one file, for editors."""
-    schema: dict[str, Any] = _without_null(Document.model_json_schema(by_alias=True))
+    schema: dict[str, Any] = _tidied(Document.model_json_schema(by_alias=True))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -114,16 +114,20 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _without_null(schema: Any) -> Any:
-    """Drop what only says that a key may be left out: `null` is never a value."""
+def _tidied(schema: Any) -> Any:
+    """Drop what is true of the types and not of the file: `null`, defaults as they are read, made-up titles."""
     if isinstance(schema, list):
-        return [_without_null(part) for part in schema]
+        return [_tidied(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _without_null(part) for key, part in schema.items() if not (key == "default" and part is None)}
+    kept = {key: _tidied(part) for key, part in schema.items() if not _is_noise(key, part)}
     choices = kept.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
         rest = [choice for choice in choices if choice != {"type": "null"}]
-        kept.pop("anyOf")
-        kept = {**kept, **rest[0]} if len(rest) == 1 else {**kept, "anyOf": rest}
+        del kept["anyOf"]
+        kept |= rest[0] if len(rest) == 1 else {"anyOf": rest}
     return kept
+
+
+def _is_noise(key: str, part: Any) -> bool:
+    return (key == "title" and isinstance(part, str)) or (key == "default" and not isinstance(part, (str, bool)))

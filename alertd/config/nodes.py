@@ -295,11 +295,11 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     """Say what the parser found in words that tell what to do about it."""
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return Problem(Place(file), "is not YAML")
+        return Problem(Place(file), "not YAML")
     lines = text.split("\n")
     line = lines[mark.line] if mark.line < len(lines) else ""
     found = line[mark.column : mark.column + 1]
-    what = f"is not YAML here: {error.problem}"
+    what = f"not YAML here: {error.problem}"
     place = mark
     if error.context in ("while scanning an alias", "while scanning a tag") and error.context_mark:
         place = error.context_mark
@@ -311,7 +311,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
     elif "mapping values are not allowed" in str(error.problem):
         what = "an unexpected `:`; quote text that contains `: `, and check the indentation"
     elif "{{" in line:
-        what = "is not YAML here; a template must be quoted as a whole"
+        what = "not YAML here; a template must be quoted as a whole"
     elif error.context_mark and error.context_mark.line != mark.line:
         what += f" ({error.context} that begins in line {error.context_mark.line + 1})"
     return Problem(Place(file, place.line + 1, place.column + 1), what)
