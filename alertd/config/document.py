@@ -37,14 +37,17 @@ def _as_rate(value: object) -> object:
     match = re.fullmatch(r"([1-9][0-9]{0,5})/(.+)", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(_RATE_HINT)
-    seconds = parse_duration(match[2])
+    try:
+        seconds = parse_duration(match[2])
+    except ValueError:
+        raise ValueError(_RATE_HINT) from None
     if seconds <= 0:
         raise ValueError(_RATE_HINT)
     return Rate(count=int(match[1]), seconds=seconds)
 
 
-def _as_targets(value: object) -> object:
-    """Take one target as a list of one; what each must be is checked where its secrets are filled in."""
+def _as_tuple(value: object) -> object:
+    """Take one as a list of one; what each target must be is checked where its secrets are filled in."""
     return tuple(value) if isinstance(value, list) else (value,)
 
 
@@ -66,7 +69,7 @@ _TARGETS_SCHEMA = WithJsonSchema({"anyOf": [{"type": "array", "items": _TARGET_S
 class ChannelText(Section):
     """A channel as it is written."""
 
-    urls: Annotated[tuple[Any, ...], BeforeValidator(_as_targets), Field(min_length=1), _TARGETS_SCHEMA]
+    urls: Annotated[tuple[Any, ...], BeforeValidator(_as_tuple), Field(min_length=1), _TARGETS_SCHEMA]
     send_resolved: bool = True
     fallback: Name | None = None
     rate: Annotated[Rate, BeforeValidator(_as_rate), _RATE_SCHEMA] | None = None
@@ -89,7 +92,7 @@ class RouteText(Section):
     group_wait: Duration = 5.0
     group_interval: Duration = 60.0
     repeat_interval: PositiveDuration = 14400.0
-    escalate: tuple[Escalation, ...] = ()
+    escalate: Annotated[tuple[Escalation, ...], BeforeValidator(_as_tuple)] = ()
     continue_: Annotated[bool, Field(alias="continue")] = False
 
 
