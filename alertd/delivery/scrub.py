@@ -90,10 +90,11 @@ def of_options(options: Mapping[str, str], host: str = "") -> Iterator[str]:
 
 
 def _long_enough(pieces: Iterable[str], host: str) -> Iterator[str]:
-    """Yield the pieces that are no part of the host and too long to be met by chance."""
+    """Yield the pieces that are neither host nor port and too long to be met by chance."""
+    harmless = re.compile(rf"({re.escape(host)})?:?([0-9]{{1,5}})?") if host else None
     for piece in pieces:
         bare = unquote(piece)
-        if len(bare) >= _SHORTEST and bare != host and not (host and re.fullmatch(rf"{re.escape(host)}:\d+", bare)):
+        if len(bare) >= _SHORTEST and not (harmless and harmless.fullmatch(bare)):
             yield piece
 
 

@@ -8,6 +8,7 @@ ends up, scrubbed, in the `DeliveryError`.
 from __future__ import annotations
 
 import logging
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,8 +31,8 @@ LOG_CHANNEL = "log"
 
 _TITLE_MARGIN = 16
 """Characters that Apprise adds where it puts a title into the body: line break, heading mark or tags."""
-_FITTINGS = 5
-"""Tries to cut a body whose conversion to markup makes it longer by an amount that depends on its text."""
+_CLOSE_ENOUGH = 16
+"""Characters that may be given away when a body is cut to fit after its conversion to markup."""
 
 
 class Sender(Protocol):
@@ -107,9 +108,9 @@ class AppriseSender:
 
     def _failure(self, exchanges: observe.Exchanges, result: AppriseResult) -> DeliveryError:
         worst = exchanges.worst
-        reason = observe.in_words(worst) if exchanges.failures else _logged(result) or observe.in_words(worst)
+        reasons = [observe.in_words(worst)] if exchanges.failures else [_logged(result), observe.in_words(worst)]
         return DeliveryError(
-            self._scrubber(reason or "Apprise does not say why"),
+            self._scrubber("; ".join(filter(None, reasons)) or "Apprise does not say why"),
             recoverable=observe.is_recoverable(worst),
             retry_after=observe.retry_after(worst),
         )
@@ -127,15 +128,18 @@ class AppriseSender:
         return title, self._fewer_lines(self._cut_body(letter, room), in_body=plugin.title_maxlen <= 0)
 
     def _cut_body(self, letter: Letter, room: int) -> str:
-        limit = room
-        body = letter.body(limit)
-        for _ in range(_FITTINGS):
-            size = len(self._converted(body))
-            if size <= room:
-                break
-            limit = int(min(limit, len(body)) * room / size) - 1
-            body = letter.body(max(limit, 1))
-        return body
+        """Return the longest body that has room once converted; the search is over what is asked of the letter."""
+        body = letter.body(room)
+        if len(self._converted(body)) <= room:
+            return body
+        fits, too_much = 0, min(room, len(body))
+        while too_much - fits > _CLOSE_ENOUGH:
+            middle = (fits + too_much) // 2
+            if len(self._converted(letter.body(middle))) <= room:
+                fits = middle
+            else:
+                too_much = middle
+        return letter.body(fits)
 
     def _fewer_lines(self, body: str, *, in_body: bool) -> str:
         """Keep the first lines and the last, the id, where a service takes so many lines only."""
@@ -180,15 +184,21 @@ class _OnlyWarnings(logging.Filter):
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """Return the module `apprise`, imported, silenced and watched; 75 ms and 18 MB the first time."""
-    import apprise  # noqa: PLC0415 - see above
+    """Return the module `apprise` with all its plugins, silenced and watched; 44 MB the first time.
 
+    To be called once before threads are, for loading plugins is not made for several at once.
+    """
     log = logging.getLogger("apprise")
     log.setLevel(logging.DEBUG)
     log.propagate = False
     log.addHandler(logging.NullHandler())
     log.addFilter(_OnlyReasons())
     logging.getLogger("urllib3.connectionpool").addFilter(_OnlyWarnings())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # what its plugins import is not ours to mend
+        import apprise  # noqa: PLC0415 - see above
+
+        apprise.manager_plugins.NotificationManager().load_modules()  # type: ignore[no-untyped-call]  # Apprise's
     observe.install()
     return apprise
 

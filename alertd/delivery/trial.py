@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from alertd.delivery import channel
 from alertd.delivery.layout import Layout
 from alertd.delivery.render import Letter, Tone
-from alertd.delivery.sender import LogSender
+from alertd.delivery.sender import LogSender, library
 from alertd.errors import ConfigError, DeliveryError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PATIENCE = 30.0
 
 _AWKWARD = (
     "Markup must arrive as it is: <b>&amp;</b> *not bold* _not italic_ ~~no~~ `code` [a](b) # no heading",
-    "Quotes and slashes: \"double\" 'single' back\\slash 100% $HOME {{ braces }} @here <!channel>",
+    "Quotes and slashes: \"double\" 'single' back\\slash 100% $HOME {{ braces }} <!channel>",
     "Scripts: Grüße · Привет · 支付 · こんにちは · नमस्ते · مرحبا · ✓ 🚨",
     "DOWN 172.31.14.97 core01  expired: lost contact, its lease ended 04:12:11",
 )
@@ -58,6 +58,7 @@ def letter_for(name: str, identifier: str) -> Letter:
 
 def try_targets(name: str, targets: Sequence[Target], letter: Letter) -> Iterator[Trial]:
     """Yield what came of `letter` at each target, in the order in which they answer; no targets are the log's."""
+    library()
     results: SimpleQueue[Trial] = SimpleQueue()
     waiting: set[str] = set()
     begun = monotonic()
