@@ -64,10 +64,21 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def problems_of(error: ValidationError, model: type[BaseModel], node: Node, key: str = "") -> list[Problem]:
     """Return one problem a faulty place below `node`, which was to be a `model`; `key` is what `node` is under."""
     found: dict[Place, Problem] = {}
+    missing: dict[Place, list[str]] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        problem = _problem(detail, model, node, key)
-        found.setdefault(problem.place, problem)
-    return list(found.values())
+        if detail["type"] == "missing":
+            place = _follow(node, detail["loc"][:-1], key).node.place
+            missing.setdefault(place, []).append(code(str(detail["loc"][-1])))
+        else:
+            problem = _problem(detail, model, node, key)
+            found.setdefault(problem.place, problem)
+    return [*(Problem(place, _say_missing(keys)) for place, keys in missing.items()), *found.values()]
+
+
+def _say_missing(keys: list[str]) -> str:
+    if len(keys) == 1:
+        return f"{keys[0]} is missing"
+    return f"{', '.join(keys[:-1])} and {keys[-1]} are missing"
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], node: Node, key: str) -> Problem:
@@ -75,11 +86,9 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], node: Node, key: str)
     if detail["type"] == "extra_forbidden":
         known = _keys_at(model, detail["loc"][:-1])
         return Problem(spot.key_place, f"unknown key {quote(spot.key)}{suggest(spot.key, known)}")
-    if detail["type"] == "missing":
-        return Problem(spot.node.place, f"{code(str(detail['loc'][-1]))} is missing")
-    subject = f"{code(spot.key)} " if spot.key else ""
+    subject = code(spot.key) if spot.key else "this entry"
     line = detail.get("ctx", {}).get("line", 0)
-    return Problem(_within(spot.node, line), f"{subject}{_complaint(detail, spot.node)}")
+    return Problem(_within(spot.node, line), f"{subject} {_complaint(detail, spot.node)}")
 
 
 def _within(node: Node, line: int) -> Place:

@@ -62,7 +62,9 @@ class Sections:
 
     def _add_names(self, kind: str, known: dict[str, Named], mapping: Mapping) -> None:
         for name, (place, node) in mapping.entries.items():
-            if name in known:
+            if not name or not name.isprintable() or name != name.strip():
+                self._complain(place, f"a {kind}'s name must be one printable line, without spaces around it")
+            elif name in known:
                 self._complain(place, f"{kind} {quote(name)} is already defined at {known[name].place}")
             else:
                 known[name] = Named(place, node)
