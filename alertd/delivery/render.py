@@ -15,8 +15,28 @@ from typing import TYPE_CHECKING
 from alertd.config.schema import Templates
 from alertd.delivery import variables
 from alertd.delivery.layout import Layout, listed
-from alertd.delivery.wording import Times, cause_of, cause_text, cut, host_of, instance_line, plain
-from alertd.model import AlertState, Kind, Severity
+from alertd.delivery.verdict import (
+    aside_on,
+    fact_of,
+    has_lost_its_rule,
+    is_up,
+    judged,
+    own_instance,
+    remark_on,
+    state_of,
+)
+from alertd.delivery.wording import (
+    DETAIL_ROOM,
+    Times,
+    cause_of,
+    cause_text,
+    cut,
+    host_of,
+    instance_line,
+    plain,
+    span,
+)
+from alertd.model import AlertState, Cause, Kind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,7 +151,7 @@ def body(
 
 def summary(alert: Alert, service: ServiceFacts | None, times: Times, now: Instant) -> str:
     """Return the rule's rendered summary; if it has none, or a faulty one, the alert in our own words."""
-    default = f"{alert.rule.name} {plain(alert.target)}: {_alert_fact(alert, service)}".removesuffix(": ")
+    default = f"{alert.rule.name} {plain(alert.target)}: {state_of(alert, service)}".removesuffix(": ")
     if not alert.rule.summary:
         return default
     return variables.rendered(alert.rule.summary, variables.for_alert(alert, service, times, now), default)
@@ -171,58 +191,11 @@ def _fact(notification: Notification) -> str:
     """Return the few words that say how bad it is, or how it stands now."""
     if len(notification.entries) == 1:
         entry = notification.entries[0]
-        service = notification.services.get(entry.alert.service)
-        return ", ".join(part for part in (_flap_words(entry), _alert_fact(entry.alert, service)) if part)
+        return fact_of(entry, notification.services.get(entry.alert.service))
     if len(notification.services) == 1:
         (service,) = notification.services.values()
         return f"{service.up} of {service.known} up"
     return f"{len(notification.entries)} alerts"
-
-
-def _flap_words(entry: Entry) -> str:
-    """Say how often a flapping alert changed, or how a settled one stands.
-
-    That is `now firing`, `now resolved`, or `not firing` while `for` still runs.
-    """
-    if entry.kind is Kind.FLAPPING and entry.alert.changes:
-        return f"{entry.alert.changes} changes"
-    if entry.kind is not Kind.SETTLED:
-        return ""
-    if entry.alert.state is AlertState.FIRING:
-        return "now firing"
-    return "now resolved" if entry.alert.state is AlertState.INACTIVE and entry.alert.until else "not firing"
-
-
-def _alert_fact(alert: Alert, service: ServiceFacts | None) -> str:
-    """Return `1 of 3 up, needs 2` for a count, what was judged for values, the cause for an instance."""
-    own = _own_instance(alert, service)
-    if own is not None and own.malformed and own.up and alert.state is AlertState.FIRING:
-        return "its value cannot be understood"
-    if alert.values:
-        return _judged(alert) + _bounds(alert)
-    if alert.instance is None:
-        return f"{alert.up} of {alert.known} up{_bounds(alert)}"
-    if alert.cause is not None:
-        return cause_text(alert.cause, own.detail if own is not None and own.cause is alert.cause else "")
-    return cause_text(own.cause, own.detail) if own is not None else ""
-
-
-def _judged(alert: Alert) -> str:
-    """Return the values that were judged, with their number where that is what counts."""
-    values = listed(plain(value) for value in alert.values)
-    return f"{len(alert.values)} different: {values}" if len(alert.values) > 1 or alert.minimum is not None else values
-
-
-def _bounds(alert: Alert) -> str:
-    """Return the thresholds behind a figure: `, needs 2`, `, at most 4`."""
-    low = f", needs {alert.minimum}" if alert.minimum is not None else ""
-    return low + (f", at most {alert.maximum}" if alert.maximum is not None else "")
-
-
-def _own_instance(alert: Alert, service: ServiceFacts | None) -> InstanceFacts | None:
-    if alert.instance is None or service is None:
-        return None
-    return next((each for each in service.instances if each.name == alert.instance), None)
 
 
 # --- the body's parts ------------------------------------------------------------------------------------------------
@@ -235,11 +208,7 @@ def _fill(layout: Layout, notification: Notification, settings: Settings, times:
     if len(notification.entries) == 1:
         for line in _entry_head(notification.entries[0], times):
             layout.head(line)
-    else:
-        lines = [_entry_line(entry, notification, times) for entry in notification.entries]
-        layout.listing(lines, len(lines))
-    for service in notification.services.values():
-        _list_instances(layout, service, notification, times)
+    _list_instances(layout, notification, times)
     # What all the lost have in common, who is told next, and how to acknowledge belong here, in this order around the
     # links, once the parts that know them exist.
     if links := _links(notification, settings):
@@ -262,53 +231,97 @@ def _texts(notification: Notification, times: Times) -> list[str]:
 
 
 def _entry_head(entry: Entry, times: Times) -> list[str]:
-    """Return when one alert began or how long it lasted, and for a service what tipped it."""
+    """Return when one alert began or how long it lasted, what it came to, and for a service what tipped it."""
     alert = entry.alert
-    lines = [line] if (line := _when(alert, times)) else []
-    if entry.kind is Kind.SETTLED:
-        after = f", after {alert.changes} changes" if alert.changes else ""
-        lines.append(f"settled: {_flap_words(entry)}{after}")
-    elif entry.kind is Kind.FLAPPING:
-        lines.append("flapping: nothing more is told until it settles")
-    if alert.instance is None and alert.cause is not None:
+    lines = [_when(entry, times), remark_on(entry)]
+    if alert.instance is None and alert.cause is not None and not has_lost_its_rule(entry):
         lines.append(f"cause {cause_text(alert.cause)}")
-    return lines
+    return [line for line in lines if line]
 
 
-def _when(alert: Alert, times: Times) -> str:
-    if alert.since is None:
+def _when(entry: Entry, times: Times) -> str:
+    """Return since when it stands as it is told, or from when to when it fired."""
+    alert = entry.alert
+    if alert.since is None or entry.kind is Kind.FLAPPING:
         return ""
+    if entry.kind is Kind.SETTLED and alert.state is not AlertState.FIRING:
+        return times.since(alert.until, alert.between) if alert.until and alert.state is AlertState.INACTIVE else ""
     if alert.until is not None and alert.state is AlertState.INACTIVE:
         return times.stretch(alert.since, alert.until, alert.between)
     return times.since(alert.since, alert.between)
 
 
+def _list_instances(layout: Layout, notification: Notification, times: Times) -> None:
+    """List what the entries speak of, if they are several, then the other instances of their services.
+
+    Of one service that is one list, so that one "and N more" counts all that has no room.
+    """
+    entries = sorted(notification.entries, key=lambda entry: _ORDER.index(entry.kind))
+    entries = entries if len(entries) > 1 else []
+    lines = [_entry_line(entry, notification, times) for entry in entries]
+    if len(notification.services) != 1:
+        layout.listing(lines, len(lines))
+        lines = []
+    for service in notification.services.values():
+        told = {entry.alert.instance for entry in entries if entry.alert.service == service.name}
+        rest = _other_lines(service, told, notification, times)
+        if len(notification.services) > 1:
+            rest.insert(0, f"{plain(service.name)}: {service.up} of {service.known} up")
+        layout.listing([*lines, *rest], len(lines) + len(rest) + _unlisted(service, told))
+
+
+def _other_lines(service: ServiceFacts, told: set[str | None], notification: Notification, times: Times) -> list[str]:
+    """Return a line for each listed instance but those `told`; what came up since the alerts began says so."""
+    begun = [entry.alert.since for entry in notification.entries if entry.alert.service == service.name]
+    news = min((since.mono for since in begun if since is not None), default=None)
+    return [instance_line(each, times, news_since=news) for each in service.instances if each.name not in told]
+
+
+def _unlisted(service: ServiceFacts, told: set[str | None]) -> int:
+    """Return how many of the instances that count have no line, since the facts list only so many."""
+    listed_names = {each.name for each in service.instances}
+    uncounted = sum(
+        1 for each in service.instances if not each.up and (each.cause is Cause.STOPPED or each.replaced_by)
+    )
+    shown = len(listed_names) - uncounted + len(told - listed_names - {None})
+    return max(service.known - shown, 0)
+
+
 def _entry_line(entry: Entry, notification: Notification, times: Times) -> str:
-    """Return one alert of several: `FIRING instance-lost apache/a core01  expired: …  since 04:12:41 CEST`."""
+    """Return one alert of several: `DOWN a core01  expired: lost contact, its lease ended 04:12:11`.
+
+    The rule and the service are named only where the message speaks of several.
+    """
     alert = entry.alert
     service = notification.services.get(alert.service)
-    own = _own_instance(alert, service)
-    line = f"{entry.kind.upper()} {alert.rule.name} {plain(alert.target)}"
+    if alert.instance is None:
+        line = f"{entry.kind.upper()} {alert.rule.name} {plain(alert.target)}"
+        return "  ".join(part for part in (line, fact_of(entry, service), _when(entry, times)) if part)
+    name = plain(alert.instance if len(notification.services) == 1 else alert.target)
+    own = own_instance(alert, service)
     if own is not None and (host := host_of(own)):
-        line += f" {host}"
-    fact = cause_of(own, times) if own is not None and not alert.values else _alert_fact(alert, service)
-    return "  ".join(part for part in (line, _flap_words(entry), fact, _when(alert, times)) if part)
+        name += f" {host}"
+    rule = alert.rule.name if len({each.alert.rule.name for each in notification.entries}) > 1 else ""
+    line = f"{'UP  ' if is_up(alert, own) else 'DOWN'} {name}"
+    return "  ".join(part for part in (line, rule, _why(entry, own, times)) if part)
 
 
-def _list_instances(layout: Layout, service: ServiceFacts, notification: Notification, times: Times) -> None:
-    """List a service's instances that have no line yet: the lost first, as the facts hold them.
-
-    One that came up since the first of the alerts began says so.
-    """
-    alerts = [entry.alert for entry in notification.entries if entry.alert.service == service.name]
-    own_line = {alert.instance for alert in alerts} if len(notification.entries) > 1 else set()
-    news = min((alert.since.mono for alert in alerts if alert.since is not None), default=None)
-    facts = [each for each in service.instances if each.name not in own_line]
-    lines = [instance_line(each, times, news_since=news) for each in facts]
-    left_out = max(service.known - len(service.instances), 0)
-    if len(notification.services) > 1:
-        lines.insert(0, f"{plain(service.name)}: {service.up} of {service.known} up")
-    layout.listing(lines, len(lines) + left_out)
+def _why(entry: Entry, own: InstanceFacts | None, times: Times) -> str:
+    """Return the cause with its time, then what is told of the alert where the cause alone does not say it."""
+    alert = entry.alert
+    if alert.values:
+        cause = judged(alert)
+    elif own is not None:
+        cause = cause_of(own, times)
+    else:
+        cause = cause_text(alert.cause) if alert.cause is not None else ""
+    parts = [cause, aside_on(entry, is_up=is_up(alert, own))]
+    if entry.kind is Kind.RESOLVED and alert.since is not None and alert.until is not None:
+        parts.append(f"fired for {span(alert.until.mono - alert.since.mono)}")
+    line = ", ".join(part for part in parts if part)
+    if own is not None and own.malformed:
+        line += f"  malformed value: {plain(own.raw, DETAIL_ROOM)}"
+    return line
 
 
 def _links(notification: Notification, settings: Settings) -> str:

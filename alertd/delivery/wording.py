@@ -96,8 +96,10 @@ class Times:
         """`from 04:12:41 to 04:16:01 CEST, 3m 20s`; the duration is the monotonic clock's."""
         change = self._zone_name(start) != self._zone_name(end)
         first = self.stamp(start) if change else self.clock(start)
-        last = f"between {self.clock(gap)} and {self.stamp(end)}" if gap else self.stamp(end)
-        return f"from {first} to {last}, {span(end.mono - start.mono)}"
+        lasted = span(end.mono - start.mono)
+        if gap is not None:
+            return f"from {first} until between {self.clock(gap)} and {self.stamp(end)}, about {lasted}"
+        return f"from {first} to {self.stamp(end)}, {lasted}"
 
     def _moment(self, at: Instant, gap: Instant | None) -> str:
         return f"between {self.clock(gap)} and {self.stamp(at)}" if gap else self.stamp(at)
@@ -138,13 +140,13 @@ def cause_of(facts: InstanceFacts, times: Times) -> str:
 def instance_line(facts: InstanceFacts, times: Times, *, news_since: float | None = None) -> str:
     """Return `DOWN 172.31.14.97 core01  expired: …` or `UP   172.31.14.99 core03`.
 
-    The cause of one that is up is told only if it came up after `news_since` (monotonic seconds): before that it is no
-    news.
+    The cause of one that is up is told only if it came up at `news_since` (monotonic seconds) or later: before that it
+    is no news.
     """
     line = f"{'UP  ' if facts.up else 'DOWN'} {plain(facts.name)}"
     if host := host_of(facts):
         line += f" {host}"
-    if not facts.up or (news_since is not None and facts.since.mono > news_since):
+    if not facts.up or (news_since is not None and facts.since.mono >= news_since):
         line += f"  {cause_of(facts, times)}"
     if facts.malformed:
         line += f"  malformed value: {plain(facts.raw, DETAIL_ROOM)}"

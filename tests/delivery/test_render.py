@@ -227,18 +227,15 @@ def test_links_appear_where_they_lead_somewhere() -> None:
 
 
 def test_several_alerts_have_a_line_each_and_no_instance_two() -> None:
-    """Which of them fire and which ended, why and since when; then the rest of the service."""
-    back = lost_alert("172.31.14.99", state=AlertState.INACTIVE, until=at(60), cause=Cause.RECOVERED)
-    both = notification(Entry(Kind.FIRING, lost_alert("172.31.14.97")), Entry(Kind.RESOLVED, back))
+    """What fires, then what ended and how long it fired; then the rest of the service."""
+    gone = lost_alert("172.31.14.99", state=AlertState.INACTIVE, until=at(60), cause=Cause.RECOVERED)
+    back = replace(APACHE, instances=(*APACHE.instances[:2], up("172.31.14.99", "core03", since=at(60))))
+    both = notification(
+        Entry(Kind.RESOLVED, gone), Entry(Kind.FIRING, lost_alert("172.31.14.97")), services={"apache": back}
+    )
     firing, ended, *rest = render.body(both, PROD).splitlines()
-    assert firing == (
-        "FIRING instance-lost apache/172.31.14.97 core01"
-        "  expired: lost contact, its lease ended 04:12:11  since 04:12:41 CEST"
-    )
-    assert ended == (
-        "RESOLVED instance-lost apache/172.31.14.99 core03"
-        "  found: found up 01:42:41  from 04:12:41 to 04:13:41 CEST, 1m"
-    )
+    assert firing == "DOWN 172.31.14.97 core01  expired: lost contact, its lease ended 04:12:11"
+    assert ended == "UP   172.31.14.99 core03  found: found up 04:13:41, fired for 1m"
     assert rest == ["DOWN 172.31.14.98 core02  failing: HTTP 503", "rules/web.yaml:20 @4f2c9e1", "id 9abc"]
 
 

@@ -69,7 +69,10 @@ def test_a_stretch_has_both_ends_and_the_time_between_them() -> None:
 def test_what_happened_in_a_gap_says_between() -> None:
     """Where only the gap is known, both of its ends are shown."""
     assert BERLIN.since(at(0), at(-60)) == "since between 04:11:41 and 04:12:41 CEST"
-    assert BERLIN.stretch(at(0), at(200), at(100)) == "from 04:12:41 to between 04:14:21 and 04:16:01 CEST, 3m 20s"
+    assert (
+        BERLIN.stretch(at(0), at(200), at(100))
+        == "from 04:12:41 until between 04:14:21 and 04:16:01 CEST, about 3m 20s"
+    )
     facts = lost("a", cause=Cause.MISSED, between=at(-90), since=at(-30))
     assert instance_line(facts, BERLIN) == (
         "DOWN a  missed: found gone after a gap in the watch, between 04:11:11 and 04:12:11"
