@@ -175,17 +175,16 @@ class Daemon:
     async def _follow(self, watch: Watch) -> None:
         async with aclosing(watch.follow()) as steps:
             async for step in steps:
-                self._take(step, watch)
+                self._take(step)
 
-    def _take(self, step: Step, watch: Watch) -> None:
+    def _take(self, step: Step) -> None:
         now = read_clock()
         engine = self._engine
         if isinstance(step, Events):
             self._do(engine.feed(step.events, now))
         elif isinstance(step, GapOpened):
-            _log.info("reading all keys", reason=step.reason)
-            last = watch.alive_at
-            self._do(engine.open_gap(now, None if last is None else now.shifted_to(last)))
+            _log.info("catching up", reason=step.reason)
+            self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
         else:
             self._do(engine.close_gap(now))
             if not self._is_judged:

@@ -1,8 +1,8 @@
 """The engine: (event, now) in, actions out.
 
 It reads no clock and does no I/O; the same events, times and ruleset give the same actions. Events of one revision are
-judged together, since etcd made them true together. While a listing is read (at start, after a gap) instances are
-updated but nothing is judged until the listing is complete; nor do deadlines pass, since half a listing proves nothing.
+judged together, since etcd made them true together. While a gap is caught up with (by a listing or a replay) instances
+are updated but nothing is judged until that is complete; nor do deadlines pass, since half the truth proves nothing.
 
 Invariant: what it believes of instances is what the events say, and every decision leaves it as an action.
 """
@@ -68,14 +68,14 @@ class Engine:
         return self._finish(now)
 
     def open_gap(self, now: Instant, began: Instant | None = None) -> list[Action]:
-        """Begin to read a listing: what follows happened at some time since `began`, and is judged at its end."""
+        """Begin to catch up: what follows happened at some time since `began`, and is judged at its end."""
         if self._dirty is None:
             self._dirty = {}
-        self._registry.gap_began = None if self._registry.is_first_listing else began or now
+            self._registry.gap_began = None if self._registry.is_first_listing else began or now
         return self._finish(now)
 
     def close_gap(self, now: Instant) -> list[Action]:
-        """End the listing: judge what it changed, by the state at its end."""
+        """End the catching up: judge what it changed, by the state at its end."""
         dirty, self._dirty = self._dirty or {}, None
         by_service: dict[Service, list[Change]] = {}
         for instance, went in dirty.items():

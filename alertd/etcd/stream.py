@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _PROGRESS = rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
 _ANSWER = -1
 """The watch id of an answer to a question; etcd's own progress notes, every ten minutes, bear the watch's."""
+_SECOND_QUESTION_AFTER = 1.0
+"""Seconds; far longer than a progress answer overtakes events on a server that is not busy with them."""
 _HAS_LEADER = ("hasleader", "true")
 """etcd ends the stream when the member it runs on has lost its leader."""
 
@@ -148,11 +150,16 @@ class WatchStream:
             self._asked_at = 0.0
 
     async def _keep_asking(self) -> None:
-        """Ask for progress at once and then regularly; end the call when etcd is silent."""
+        """Ask for progress at once, soon again and then regularly; end the call when etcd is silent.
+
+        The second question is early since what was replayed after a cut can be judged only once it is answered.
+        """
+        pause = min(_SECOND_QUESTION_AFTER, self._settings.progress_every)
         try:
             await self._ask()
             while self._broken is None:
-                await asyncio.sleep(self._settings.progress_every)
+                await asyncio.sleep(pause)
+                pause = self._settings.progress_every
                 if self._is_asking_due():
                     await self._ask()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -2,7 +2,7 @@
 
 The watch decides when the stream can be resumed and when only a listing tells the truth, and it brings a view back into
 agreement with etcd after each. It knows nothing of services; what it yields are `Step`s, and between a `GapOpened` and
-the next `Synced` the events come from a listing and have no true times.
+the next `Synced` the events come from a listing, or are replayed, and have no true times.
 
 How it goes (after etcd's documented guarantees and their known holes, see the issues named):
 
@@ -49,9 +49,14 @@ _MENDED_ONE_BY_ONE = 1_000
 
 
 class GapOpened(NamedTuple):
-    """What follows until `Synced` comes from a listing: it happened at some time since the last event."""
+    """What follows until `Synced` has no times of its own: it comes from a listing, or is replayed after a cut.
+
+    It happened after `since`, the last sign of life before the gap in monotonic seconds; None at the very start, and
+    where an audit found what differs.
+    """
 
     reason: str
+    since: float | None = None
 
 
 class Events(NamedTuple):
@@ -106,6 +111,9 @@ class Watch:
         self._relisting: Relisting | None = Relisting(self._view, 0)
         self._gap_reason = "start"
         self._comparison: Comparison | None = None
+        self._replay_until = 0
+        """Events up to this revision happened while nobody watched; 0 when there can be none."""
+        self._is_replaying = False
         self._audited: asyncio.Future[int] | None = None
         self._audit_turn = asyncio.Lock()
         self._is_proven = False
@@ -178,6 +186,7 @@ class Watch:
                     yield step
         else:
             self._comparison = await self._compare()
+            self._replay_until = self._history.revision if self._history.revision > self.revision else 0
         stream = WatchStream(self._client, self._client.endpoint, self._settings)
         try:
             await stream.open(self._prefix, self.resume_after + 1)
@@ -211,9 +220,23 @@ class Watch:
                     async for step in steps:
                         yield step
             self.resume_after = max(self.revision, self.resume_after, stream.passed)
-            if self._comparison is not None and self.resume_after >= self._comparison.revision:
-                for step in await self._mend(self._comparison):
+            if self._boundary and self.resume_after >= self._boundary:
+                for step in await self._pass_boundary():
                     yield step
+
+    @property
+    def _boundary(self) -> int:
+        """The revision at which a comparison is due or a replay ends, 0 if neither is to come."""
+        return self._comparison.revision if self._comparison is not None else self._replay_until
+
+    async def _pass_boundary(self) -> list[Step]:
+        """Return what there is to tell now that the stream has passed the boundary."""
+        comparison, was_replaying = self._comparison, self._is_replaying
+        self._replay_until, self._is_replaying = 0, False
+        steps = await self._mend(comparison) if comparison is not None else []
+        if was_replaying:
+            return [*(step for step in steps if isinstance(step, Events)), Synced(self.revision)]
+        return steps
 
     async def _take(self, events: Sequence[Any]) -> AsyncGenerator[Step, None]:
         """Hand on one response: in slices, and with a comparison that is due exactly at its revision."""
@@ -222,12 +245,15 @@ class Watch:
             known = split_after(events, self.revision)
             self.counters.dropped += known
             events = events[known:]
-        comparison = self._comparison
-        if comparison is not None and events and revision_of(events[-1]) > comparison.revision:
-            before = split_after(events, comparison.revision)
+        if events and self._replay_until and not self._is_replaying:
+            self._is_replaying = True
+            yield GapOpened("replayed after a cut", self._alive_at)
+        boundary = self._boundary
+        if boundary and events and revision_of(events[-1]) > boundary:
+            before = split_after(events, boundary)
             if before:
                 yield await self._tell(events[:before], deadline)
-            for step in await self._mend(comparison):
+            for step in await self._pass_boundary():
                 yield step
             events = events[before:]
         for part in slices(events, self._settings.slice_events):
@@ -262,7 +288,8 @@ class Watch:
             async for page in pages:
                 if self._gap_reason:
                     reason, self._gap_reason = self._gap_reason, ""
-                    yield GapOpened(reason)
+                    if not self._is_replaying:
+                        yield GapOpened(reason, self._alive_at)
                 if page.revision != relisting.revision:
                     relisting = self._begin(relisting, page)
                 events = relisting.page(page.kvs)
@@ -273,6 +300,7 @@ class Watch:
         if events:
             yield Events(events)
         self._relisting = self._comparison = None
+        self._replay_until, self._is_replaying = 0, False
         self.revision = self.resume_after = relisting.revision
         self._answer_audit(differences + len(events))
         yield Synced(relisting.revision)

@@ -107,6 +107,27 @@ def test_a_compaction_while_cut_off(tmp_path: Path, etcd: EtcdServer, inbox: Htt
         assert "missed: found gone after a gap in the watch" in inbox.received[0]["message"]
 
 
+def test_flips_while_cut_off_are_no_flapping(tmp_path: Path, etcd: EtcdServer, inbox: HttpInbox) -> None:
+    """What is replayed has no times: it is in the history, makes no flap, and is judged by how it ended."""
+    seed(etcd)
+    flap = RULES.replace("flap: false", "flap: {changes: 4, within: 1h, settle: 1h}")
+    with Cut(etcd.endpoint) as cut, DaemonProcess(tmp_path / "alertd", etcd, **DEBUG) as daemon:
+        daemon.command[daemon.command.index(etcd.endpoint)] = cut.endpoint
+        daemon.write_rules(flap, inbox).start()
+        cut.cut()
+        for _ in range(5):
+            etcd.ctl("del", "/services/apache/a")
+            etcd.ctl("put", "/services/apache/a", "")
+        etcd.ctl("del", "/services/apache/b")
+        cut.mend()
+        (message,) = inbox.wait_for_count(1, timeout=20)
+        assert message["title"].startswith("[FIRING] lost apache/b")
+        assert "deleted" in message["message"]
+        assert "between" in message["message"]
+        assert sum(line["event"] == "down" and line["instance"] == "apache/a" for line in daemon.log()) == 5
+        assert told(daemon) == ["firing apache/b"]
+
+
 def test_etcd_absent_at_the_start(tmp_path: Path, inbox: HttpInbox) -> None:
     """It keeps trying without spinning, says so once, and starts when etcd comes."""
     etcd = EtcdServer(tmp_path / "etcd")

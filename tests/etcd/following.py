@@ -69,8 +69,7 @@ class Follower:
         self.steps.append(step)
 
     def _apply_event(self, event: KeyEvent) -> None:
-        listed = event.kind in {EventKind.FOUND, EventKind.MISSED}
-        assert listed or not self.is_in_gap, f"{event} in a gap"
+        assert event.kind is not EventKind.FOUND or self.is_in_gap, f"{event} outside a gap"
         self.events.append(event)
         if event.kind in GONE:
             assert event.key in self.state, f"{event} of a key that was not there"
