@@ -287,8 +287,12 @@ def code(text: str) -> str:
 
 def shorten(text: str) -> str:
     """Cut to 40 characters and escape what does not print."""
-    cut = text if len(text) <= 40 else text[:39] + "…"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
+    return printable(text if len(text) <= 40 else text[:39] + "…")
+
+
+def printable(text: str) -> str:
+    """Escape what does not print, so that nothing in a file can end a line of output."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:

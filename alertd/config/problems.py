@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from alertd.config.nodes import Mapping, Node, Sequence, code, quote
+from alertd.config.nodes import Mapping, Node, Sequence, code, printable, quote
 from alertd.errors import Problem
 from alertd.model import Place
 
@@ -107,7 +107,7 @@ def _complaint(detail: ErrorDetails, node: Node) -> str:
         return f"must be {wanted}, not {_describe(node, kind)}"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
-    message = str(context["error"]) if kind == "value_error" else detail["msg"]
+    message = printable(str(context["error"]) if kind == "value_error" else detail["msg"])
     return message if message.startswith(("must ", "does ")) else f"is wrong: {message}"
 
 

@@ -1,0 +1,223 @@
+"""A good directory becomes a ruleset; several files are one."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+import pytest
+
+from alertd.config.load import load, survey
+from alertd.config.schema import source_of
+from alertd.errors import ConfigError
+from alertd.model import Place, Severity
+from tests.config.folder import RULE, Folder
+
+SHIPPED = Path(__file__).parents[2] / "rules"
+
+CONTRACT = """\
+settings:
+  name: prod-fra
+  url: https://alertd.example
+  timezone: Europe/Berlin
+  flap: {changes: 6, within: 30m, settle: 10m}
+  registry: {unreachable_after: 30s, settle: 60s, suspect: 50%}
+  storm: {above: 5, within: 30s}
+  forget_after: 7d
+services:
+  apache: {expected: 3, labels: {team: web}}
+rules:
+  - name: apache-minimum        # unique
+    service: apache
+    where: {host: "core*", version: 1.10, ok: true}
+    when: {instances: {below: 2}}
+    for: 30s
+    keep_firing_for: 0s
+    flap: {changes: 4, within: 10m, settle: 5m}
+    severity: critical
+    labels: {team: web}
+    summary: "{{ service }}: {{ up }} of {{ minimum }} instances up"
+    runbook: https://wiki.example/apache
+    channels: [ops]
+  - {name: instance-lost, service: "*", when: {instance: down, cause: [expired, failing]}, for: 45s, flap: false}
+  - {name: zone-thin, service: [pay, "mail*"], when: {instances: {below: 2, per: zone}}, for: 1h30m}
+channels:
+  ops: {urls: ["${OPS_URL:-json://localhost}"], rate: 20/1m}
+  mail: {urls: [{schema: mailto, host: h, password: "p@$$s#${WORD}"}], send_resolved: false}
+routes:
+  - {default: true, channels: [ops, mail], group_wait: 500ms, group_interval: 2m}
+"""
+
+
+def test_the_contracts_example_is_read(folder: Folder) -> None:
+    """Every section, each value in its unit, scalars of `where` as they are written, rules with their places."""
+    ruleset = folder.write(CONTRACT).ruleset({"WORD": "x"})
+    minimum, lost, thin = ruleset.rules
+    assert (minimum.for_, lost.for_, thin.for_) == (30.0, 45.0, 5400.0)
+    assert minimum.where == {"host": ("core*",), "version": ("1.10",), "ok": ("true",)}
+    assert minimum.severity is Severity.CRITICAL
+    assert lost.flap is False
+    assert (lost.service, thin.service) == (("*",), ("pay", "mail*"))
+    assert minimum.place == Place("rules/a.yaml", 12, 5)
+    assert source_of(minimum, ruleset.digest) == f"rules/a.yaml:12 @{ruleset.digest}"
+    assert ruleset.settings.forget_after == 7 * 86400
+    assert ruleset.services["apache"].expected == 3
+    assert ruleset.route.channels == ("ops", "mail")
+    assert (ruleset.route.group_wait, ruleset.route.group_interval) == (0.5, 120.0)
+    assert not ruleset.channels["mail"].send_resolved
+
+
+def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
+    """It is read and checked, and nobody shall rely on it."""
+    assert folder.write(CONTRACT).problems({"WORD": "x"}) == [
+        "rules/a.yaml:6:3: warning: `registry` is not in effect yet",
+        "rules/a.yaml:7:3: warning: `storm` is not in effect yet",
+        "rules/a.yaml:27:49: warning: `rate` is not in effect yet",
+    ]
+
+
+def test_the_shipped_rules_are_without_fault() -> None:
+    """With no variable set at all; they use what exists, so nothing is warned of either."""
+    found = survey(SHIPPED, environ={})
+    assert found.problems == ()
+    assert {"apache-minimum", "instance-lost"} <= {rule.name for rule in found.draft.rules}
+
+
+def test_files_are_merged_in_the_order_of_their_paths(folder: Folder) -> None:
+    """At any depth, `.yaml` and `.yml`; what is hidden or something else is left alone."""
+    for name in ("b.yaml", "a/z.yml", "c.YAML", ".hidden.yaml", ".git/x.yaml", "notes.txt"):
+        folder.write(RULE.replace("name: a", f"name: {name[0]}{len(name)}"), name)
+    assert [rule.place.file for rule in folder.ruleset().rules] == ["rules/a/z.yml", "rules/b.yaml", "rules/c.YAML"]
+
+
+def test_a_name_given_twice_names_both_places(folder: Folder) -> None:
+    """Rules, services and channels, in one file or in several; settings and routes may stand in one file only."""
+    more = "services: {s: {}}\nchannels: {c: {urls: json://h}}\nsettings: {}\nroutes: [{default: true}]\n"
+    folder.write(RULE + more).write(RULE + more, "b.yaml")
+    assert folder.problems() == [
+        'rules/b.yaml:2:11: error: rule "a" is already defined at rules/a.yaml:2:11',
+        'rules/b.yaml:5:12: error: service "s" is already defined at rules/a.yaml:5:12',
+        'rules/b.yaml:6:12: error: channel "c" is already defined at rules/a.yaml:6:12',
+        "rules/b.yaml:7:1: error: `settings` may stand in one file only, and stands at rules/a.yaml:7:1 already",
+        "rules/b.yaml:8:1: error: `routes` may stand in one file only, and stands at rules/a.yaml:8:1 already",
+    ]
+
+
+def test_all_problems_are_told_at_once(folder: Folder) -> None:
+    """Of every file, in order; a syntax error in one hides nothing in another."""
+    folder.write("rules: [\n").write(RULE + "    for: 5\n    sevrity: info\n", "b.yaml")
+    with pytest.raises(ConfigError) as raised:
+        load(folder.path, environ={})
+    places = [str(problem.place) for problem in raised.value.problems]
+    assert places == ["rules/a.yaml:2:1", "rules/b.yaml:5:10", "rules/b.yaml:6:5"]
+
+
+def test_the_digest_is_of_names_and_contents(folder: Folder, tmp_path: Path) -> None:
+    """Seven digits that change with any byte, and are the same for the same rules elsewhere."""
+    first = folder.write(RULE).ruleset().digest
+    assert len(first) == 7
+    assert int(first, 16) >= 0
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "a.yaml").write_text(RULE)
+    assert load(tmp_path / "copy", environ={}).ruleset.digest == first
+    assert folder.write(RULE + "# more\n").ruleset().digest != first
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------------
+
+
+def test_a_directory_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, a file, or without rules: an error at the directory itself."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("empty").mkdir()
+    names = ("no", "file", "empty")
+    said = {name: [str(problem) for problem in survey(Path(name), environ={}).problems] for name in names}
+    assert said["no"] == ["no:1:1: error: there is no such directory; give the directory that holds the rules"]
+    assert said["file"] == ["file:1:1: error: is a file; give the directory that holds the rules"]
+    assert said["empty"] == ["empty:1:1: error: the directory holds no *.yaml or *.yml file"]
+
+
+def test_links_in_a_circle_end(folder: Folder) -> None:
+    """A link to a folder that holds it, and one to itself."""
+    folder.write(RULE)
+    (folder.path / "again").symlink_to("../rules")
+    (folder.path / "self.yaml").symlink_to("self.yaml")
+    circle, itself = folder.problems()
+    assert "rules/again:1:1: error:" in circle
+    assert "link to a folder that contains it" in circle
+    assert itself.startswith("rules/self.yaml:1:1: error: ")
+
+
+def test_a_pipe_is_not_waited_on(folder: Folder) -> None:
+    """Opening one would block for ever."""
+    os.mkfifo(folder.path / "a.yaml")
+    (problem,) = folder.problems()
+    assert "not a regular file" in problem
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "1:1: error: not UTF-8 from here on; save the file as UTF-8"),
+        (b"a: b\nc: \xc3\x28\n", "2:4: error: not UTF-8 from here on; save the file as UTF-8"),
+        (b"\xef\xbb\xbfrules: []", "1:1: error: the file begins with a byte order mark; save it as UTF-8 without one"),
+        (b"a: \x00", "1:4: error: control character '\\x00'; remove it"),
+        (b"#" * 1_048_577, "1:1: error: the file is larger than 1 MiB; split it into several"),
+    ],
+)
+def test_bytes_that_are_no_text(folder: Folder, content: bytes, said: str) -> None:
+    """Told at the first byte that is wrong."""
+    assert folder.write(content).problems() == [f"rules/a.yaml:{said}"]
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def url_of(folder: Folder, url: str, **environ: str) -> str:
+    """Return what a target's URL comes to."""
+    folder.write(f"{RULE}channels: {{c: {{urls: ['{url}']}}}}\n")
+    (target,) = folder.ruleset(environ).channels["c"].targets
+    assert target.url is not None
+    return target.url.get_secret_value()
+
+
+def test_secrets_are_filled_in_after_parsing(folder: Folder, tmp_path: Path) -> None:
+    """From variables, defaults and files; a secret's own characters never become YAML."""
+    secret = tmp_path / "word"
+    secret.write_text("geheim\n")
+    assert url_of(folder, "json://${A}/${B:-b}/${C:-c}/$$x", A="h', x: [y", C="") == "json://h', x: [y/b/c/$x"
+    assert url_of(folder, f"json://u:${{file:{secret}}}@h") == "json://u:geheim@h"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("json://${NO}", "environment variable NO is not set; set it, or give a default: ${NO:-…}"),
+        ("json://${file:/no/where}", "secret file '/no/where' cannot be read: no such file or directory"),
+    ],
+)
+def test_a_secret_that_is_missing(folder: Folder, url: str, said: str) -> None:
+    """An error at its line; where secrets are not required a warning, and the target is there without a URL."""
+    folder.write(f"{RULE}channels: {{c: {{urls: ['{url}']}}}}\n")
+    assert folder.problems() == [f"rules/a.yaml:5:23: error: {said}"]
+    found = folder.survey(secrets_required=False)
+    assert not found.has_errors
+    assert [problem.is_warning for problem in found.problems] == [True]
+    assert found.draft.channels["c"].targets[0].url is None
+
+
+def test_no_secret_is_printed(folder: Folder) -> None:
+    """Neither in problems, nor in a ruleset's repr, nor in a traceback."""
+    folder.write(
+        f"{RULE}    for: 1\nchannels:\n  a: {{urls: ['json://u:${{S}}@h:99999', '${{S}}', 'json://h,json://${{S}}']}}\n"
+        "  b: {urls: [{schema: mailto, password: '${S}'}]}\n"
+    )
+    environ = {"S": "ge" + "heim"}  # in two parts, since a traceback shows this line
+    with pytest.raises(ConfigError) as raised:
+        load(folder.path, environ=environ)
+    assert len(raised.value.problems) == 4
+    assert "geheim" not in "".join(traceback.format_exception(raised.value))
+    found = folder.survey(environ)
+    assert "geheim" not in f"{found!r} {found.draft.model_dump()} {found.draft.model_dump_json()}"
