@@ -80,12 +80,14 @@ def send_test(
 
 
 def _load(directory: Any) -> Ruleset:
-    """Read the rules; a secret that is not set leaves its target out, and says so on stderr."""
+    """Read the rules; what is to be warned of in the targets goes to stderr, such as a secret that is not set."""
     from alertd.config.load import load
 
     loaded = load(directory, environ=os.environ, secrets_required=False)
+    places = {target.place for each in loaded.ruleset.channels.values() for target in each.targets}
     for problem in loaded.warnings:
-        typer.echo(str(problem), err=True)
+        if problem.place in places:
+            typer.echo(str(problem), err=True)
     return loaded.ruleset
 
 

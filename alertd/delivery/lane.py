@@ -223,19 +223,16 @@ class Lane:
 
     def _carry(self, parcel: _Parcel) -> None:
         """Try until the parcel has ended, or the lane."""
-        while self._keep_pace():
+        while (mood := self._keep_pace()) is not _Mood.CLOSED:
             error = self._attempt(parcel)
-            if error is None:
-                self._end(parcel)
-                return
-            if self._is_final(parcel, error):
-                self._end(parcel, str(error))
+            if error is None or self._is_final(parcel, error, mood):
+                self._end(parcel, str(error or ""))
                 return
             pause = self._pause(parcel, error)
             self._say_retry(parcel, error, pause)
-            if self._mood is _Mood.HURRYING:
+            if mood is _Mood.HURRYING:
                 self._turn(_Mood.CLOSED)
-            self._rest(pause)
+            self._rest(pause, mood)
 
     def _attempt(self, parcel: _Parcel) -> DeliveryError | None:
         """Send once; return what went wrong."""
@@ -253,10 +250,10 @@ class Lane:
             return DeliveryError(f"cannot be written: {type(error).__name__}", recoverable=False)
         return None
 
-    def _is_final(self, parcel: _Parcel, error: DeliveryError) -> bool:
+    def _is_final(self, parcel: _Parcel, error: DeliveryError, mood: _Mood) -> bool:
         age = self._wiring.clock().mono - parcel.notification.at.mono
         too_old = age > self._wiring.persistence.give_up_after
-        return not error.recoverable or too_old or self._mood is _Mood.RETIRING
+        return not error.recoverable or too_old or mood is _Mood.RETIRING
 
     def _pause(self, parcel: _Parcel, error: DeliveryError) -> float:
         """Return the seconds until the next attempt: exponential with full jitter, but no sooner than asked for."""
@@ -268,7 +265,8 @@ class Lane:
         """Remember the failure, and log the 1st, 2nd, 4th, 8th … of a parcel: loud at first, then rarer."""
         with self._changed:
             parcel.error = self._last_error = str(error)
-        if parcel.attempts & (parcel.attempts - 1) == 0:
+        is_told = parcel.attempts & (parcel.attempts - 1) == 0 and self._mood is not _Mood.CLOSED
+        if is_told:
             _log.warning(
                 "delivery failed, will be tried again",
                 target=self.label,
@@ -297,21 +295,20 @@ class Lane:
         except Exception as fault:  # noqa: BLE001 - e.g. an event loop that is closed already
             _log.warning("a delivery could not be reported", target=self.label, error=type(fault).__name__)
 
-    def _keep_pace(self) -> bool:
-        """Wait until the provider's rate allows a message, hurry or not; say whether the lane is to go on."""
+    def _keep_pace(self) -> _Mood:
+        """Wait until the provider's rate allows a message, hurry or not; return the mood in which it is attempted."""
         with self._changed:
             while self._mood is not _Mood.CLOSED:
                 seconds = self._pace.take(self._wiring.clock().mono)
                 if seconds <= 0:
-                    return True
+                    break
                 self._changed.wait(seconds)
-            return False
+            return self._mood
 
-    def _rest(self, seconds: float) -> None:
-        """Wait until the next attempt, or until the lane's mood changes."""
+    def _rest(self, seconds: float, mood: _Mood) -> None:
+        """Wait until the next attempt, unless the lane is no longer in the mood in which the last one was made."""
         with self._changed:
-            before = self._mood
-            self._changed.wait_for(lambda: self._mood is not before, seconds)
+            self._changed.wait_for(lambda: self._mood is not mood, seconds)
 
     def _turn(self, mood: _Mood) -> None:
         with self._changed:

@@ -1,0 +1,234 @@
+"""Many targets at once: nobody waits for another, and a reload loses nothing."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from alertd.config.schema import Channel, Rate, Ruleset, Target
+from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.lane import Delivery, Persistence
+from tests.delivery.examples import PLACE, notification, now, ruleset
+from tests.delivery.test_lane import Ends, wait_until
+from tests.sinks import Answer, HttpInbox, http_inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUICK = Persistence(first_pause=0.01, longest_pause=0.05)
+
+
+@pytest.fixture
+def inbox() -> Iterator[HttpInbox]:
+    """Run a webhook inbox."""
+    with http_inbox() as box:
+        yield box
+
+
+@pytest.fixture
+def ends() -> Ends:
+    """Return an empty list of ends."""
+    return Ends()
+
+
+@pytest.fixture
+def post(ends: Ends) -> Iterator[Dispatcher]:
+    """Run a dispatcher without channels."""
+    dispatcher = Dispatcher(Ruleset(), ends.report, clock=now, persistence=QUICK)
+    yield dispatcher
+    dispatcher.close()
+
+
+def submit(dispatcher: Dispatcher, identifier: str, channel: str = "ops") -> int:
+    """Submit a notification decided just now."""
+    return dispatcher.submit(notification(id=identifier, channel=channel, at=now()))
+
+
+def dead_url() -> str:
+    """Return a URL where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"json://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_each_target_of_the_channel_gets_it_and_each_end_is_told(
+    post: Dispatcher, inbox: HttpInbox, ends: Ends
+) -> None:
+    """The others' channels get nothing; a dead target has its own story."""
+    post.apply(ruleset({"ops": (f"{inbox.url}/a", f"{inbox.url}/b"), "boss": f"{inbox.url}/c"}))
+    assert submit(post, "n1") == 2
+    assert {each["path"] for each in inbox.wait_for_count(2)} == {"/a", "/b"}
+    told = sorted((each.target, each.ok) for each in ends.after(2))
+    assert told == [("ops #1 json", True), ("ops #2 json", True)]
+
+
+def test_six_trickling_targets_and_a_hanging_one_delay_nobody(post: Dispatcher, inbox: HttpInbox) -> None:
+    """A healthy target in the same channel has its message within half a second, and the next one too."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(http_inbox(Answer(trickle=True))) for _ in range(6)]
+        slow.append(stack.enter_context(http_inbox(Answer(hang=True))))
+        post.apply(ruleset({"ops": (*(each.url for each in slow), dead_url(), inbox.url)}))
+        for number, identifier in enumerate(("n1", "n2"), 1):
+            begun = now().mono
+            submit(post, identifier)
+            arrived = inbox.wait_for_count(number, timeout=2.0)[-1]["at"]
+            assert arrived - begun < 0.5
+            for each in slow:
+                each.wait_for_count(1)
+
+
+def test_submit_never_waits(post: Dispatcher) -> None:
+    """Not even for a target that hangs, with a thousand in its queue."""
+    with http_inbox(Answer(hang=True)) as hanging:
+        post.apply(ruleset({"ops": hanging.url}))
+        begun = now().mono
+        for number in range(1500):
+            submit(post, str(number))
+        assert now().mono - begun < 1.0
+        (status, _log) = post.status()
+        assert (status.queued, status.dropped) == (1001, 499)
+
+
+def test_500_then_200_is_delivered_in_order(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
+    """Over real HTTP; a 429 with Retry-After is waited for."""
+    inbox.answers.extend([Answer(500), Answer(429, (("Retry-After", "0.2"),)), Answer(200)])
+    post.apply(ruleset({"ops": inbox.url}))
+    submit(post, "n1")
+    submit(post, "n2")
+    first, second = ends.after(2)
+    assert (first.notification, first.ok, first.attempts) == ("n1", True, 3)
+    assert (second.notification, second.ok, second.attempts) == ("n2", True, 1)
+    received = inbox.received
+    assert [each["message"].splitlines()[-1] for each in received] == ["id n1", "id n1", "id n1", "id n2"]
+    assert received[2]["at"] - received[1]["at"] >= 0.2
+
+
+def test_an_idle_target_begins_to_send_at_once(post: Dispatcher, inbox: HttpInbox) -> None:
+    """From submit to the request's arrival: the HTTP client's own time and little more."""
+    post.apply(ruleset({"ops": inbox.url}))
+    taken = []
+    for number in range(1, 51):
+        begun = now().mono
+        submit(post, str(number))
+        taken.append(inbox.wait_for_count(number)[-1]["at"] - begun)
+    assert sorted(taken)[25] < 0.02
+
+
+def test_an_unknown_channel_is_a_failure_that_is_told(post: Dispatcher, ends: Ends) -> None:
+    """And the built-in one is always there."""
+    assert submit(post, "n1", "nix") == 0
+    assert submit(post, "n2", "log") == 1
+    bad, good = ends.after(2)
+    assert (bad.ok, bad.error) == (False, "there is no channel 'nix' with a target")
+    assert (good.ok, good.target) == (True, "log")
+
+
+def test_a_target_that_cannot_be_built_fails_visibly(post: Dispatcher, ends: Ends) -> None:
+    """A URL that Apprise refuses, or a secret that is not set, spoils only its own target."""
+    post.apply(Ruleset(channels={"ops": Channel(targets=(target("slack://short"), Target(place=PLACE)))}))
+    assert submit(post, "n1") == 2
+    errors = sorted(each.error for each in ends.after(2))
+    assert "Apprise cannot use it" in errors[0]
+    assert "its secret is not set" in errors[1]
+    assert [status.failed for status in post.status()] == [1, 1, 0]
+
+
+# --- reload ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_keeps_the_queue_of_an_unchanged_target(post: Dispatcher, ends: Ends) -> None:
+    """Even if it moves to another position and is worded otherwise from now on."""
+    with http_inbox(Answer(hang=True)) as first, http_inbox() as second:
+        post.apply(ruleset({"ops": first.url}))
+        submit(post, "n1")
+        submit(post, "n2")
+        first.wait_for_count(1)
+        post.apply(ruleset({"ops": (second.url, first.url)}))
+        new, kept, _log = post.status()
+        assert (new.target, new.queued) == ("ops #1 json", 0)
+        assert (kept.target, kept.queued) == ("ops #2 json", 2)
+        submit(post, "n3")
+        assert second.wait_for_count(1)[0]["message"].endswith("id n3")
+
+
+def test_a_removed_target_delivers_what_it_can(post: Dispatcher, ends: Ends) -> None:
+    """What it had when it was removed still goes out; then its lane is gone."""
+    with http_inbox() as box:
+        box.answers.append(Answer(503, (("Retry-After", "60"),)))
+        post.apply(ruleset({"ops": box.url}))
+        submit(post, "n1")
+        box.wait_for_count(1)
+        wait_until(lambda: post.status()[0].stuck_since is not None)
+        post.apply(ruleset({}))
+        (end,) = ends.after(1)
+        assert (end.notification, end.ok) == ("n1", True)
+        wait_until(lambda: [each.target for each in post.status()] == ["log"])
+
+
+def test_a_changed_address_or_rate_is_another_target(post: Dispatcher, inbox: HttpInbox) -> None:
+    """While other wording is not."""
+    post.apply(ruleset({"ops": inbox.url}))
+    submit(post, "n1")
+    wait_until(lambda: post.status()[0].sent == 1)
+    post.apply(ruleset({"ops": inbox.url}, send_resolved=False))
+    assert post.status()[0].sent == 1
+    post.apply(ruleset({"ops": inbox.url}, rate=Rate(count=1, seconds=3600.0)))
+    assert post.status()[0].sent == 0
+    submit(post, "n2")
+    submit(post, "n3")
+    inbox.wait_for(lambda received: any(each["message"].endswith("id n2") for each in received))
+    wait_until(lambda: (post.status()[0].sent, post.status()[0].queued) == (1, 1))
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_drain_lets_out_what_goes_out_and_ends_in_time(post: Dispatcher, inbox: HttpInbox) -> None:
+    """A dead target does not hold it up; what is left there is counted by `close`."""
+    post.apply(ruleset({"ops": (inbox.url, dead_url())}))
+    for number in range(20):
+        submit(post, str(number))
+    begun = now().mono
+    assert post.drain(5.0) is False
+    assert now().mono - begun < 2.0
+    assert len(inbox.received) == 20
+    assert post.close() == 20
+
+
+def test_drain_does_not_outlast_its_time_for_a_target_that_hangs(post: Dispatcher) -> None:
+    """Threads that are stuck are left behind."""
+    with http_inbox(Answer(trickle=True)) as slow:
+        post.apply(ruleset({"ops": slow.url}))
+        submit(post, "n1")
+        begun = now().mono
+        assert post.drain(0.3) is False
+        assert 0.25 < now().mono - begun < 1.0
+        assert post.close() == 1
+
+
+def test_with_nothing_to_do_drain_is_immediate(post: Dispatcher, inbox: HttpInbox) -> None:
+    """And says that nothing is left."""
+    post.apply(ruleset({"ops": inbox.url}))
+    submit(post, "n1")
+    assert post.drain(5.0) is True
+    assert post.close() == 0
+
+
+def test_no_secret_is_in_the_status_or_the_log(
+    post: Dispatcher, ends: Ends, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a target that fails for good, retires and could not be built."""
+    with http_inbox(Answer(400, body=b"hunter22 and hook-secret are wrong")) as box:
+        where = f"json://bob:hunter22@127.0.0.1:{box.port}/hook-secret"
+        post.apply(ruleset({"ops": (where, "slack://hunter22/hook-secret")}))
+        submit(post, "n1")
+        told: list[Delivery] = ends.after(2)
+        shown = f"{told} {post.status()} {post!r} {capsys.readouterr()}"
+        post.apply(ruleset({}))
+    shown += f"{post.status()} {capsys.readouterr()}"
+    assert "ops #1 json" in shown
+    assert "hunter22" not in shown
+    assert "hook-secret" not in shown
