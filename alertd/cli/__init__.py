@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import channel, check, run, status
+from alertd.cli import channel, check, run, secretary, status
 from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("schema")(check.schema)
+app.command("secretary")(secretary.secretary)
 app.command("status")(status.status)
 app.add_typer(channel.app, name="channel")
 

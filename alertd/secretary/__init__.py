@@ -1,1 +1,1 @@
-"""Beside a service: probe it and hold its key."""
+"""Probes a service and holds its key: pure plan and verdict, and a thin shell that probes and speaks with etcd."""

@@ -1,0 +1,126 @@
+"""The shell: probes on schedule, and has etcd say what the judge says; whatever happens, it goes on.
+
+Invariant: what etcd does not take is tried again, with jittered backoff, until it holds or a newer verdict takes its
+place; probes go on meanwhile, late at most by the deadline of one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.client import Client
+from alertd.etcd.retry import Backoff, Trouble
+from alertd.secretary.hold import HeldByAnother, Hold
+from alertd.secretary.probe import probe
+from alertd.secretary.verdict import Judge, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alertd.etcd.channel import EtcdSettings
+    from alertd.secretary.plan import Plan
+
+_log = logging.getLogger("alertd.secretary")
+
+STOP_SECONDS = 1.5
+"""For the last words when it is stopped; with the rest of the work it ends within 2 s."""
+
+_FIRST_RETRY = 0.2
+
+
+async def run(plans: Sequence[Plan], etcd: EtcdSettings, prefix: str, stop: asyncio.Event) -> None:
+    """Hold the keys of all plans until `stop` is set, then announce that they stop.
+
+    Should one of them break by a fault of ours, nothing is announced: the leases end, and that is the truth.
+    """
+    async with Client(etcd) as client:
+        trouble = Trouble("trouble with etcd")
+        secretaries = [Secretary(plan, client, prefix, trouble) for plan in plans]
+        working = [asyncio.create_task(each.work(), name=each.plan.name) for each in secretaries]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*working, stopping):
+                task.cancel()
+            await asyncio.gather(*working, stopping, return_exceptions=True)
+        for task in done - {stopping}:
+            task.result()
+        await asyncio.gather(*(each.stop() for each in secretaries))
+
+
+class Secretary:
+    """Watches over one service. `trouble` is shared by those that speak with the same etcd."""
+
+    def __init__(self, plan: Plan, client: Client, prefix: str, trouble: Trouble) -> None:
+        self.plan = plan
+        self._hold = Hold(client, f"{prefix}{plan.name}".encode(), plan.pace)
+        self._judge = Judge(failures=plan.failures, successes=plan.successes)
+        self._trouble = trouble
+        self._rivalry = Trouble(f"{plan.name} has a rival")
+        self._backoff = Backoff(first=_FIRST_RETRY, cap=plan.pace.every)
+        self._last_reason = ""
+
+    async def work(self) -> None:
+        """Probe and act for ever; a first round shortened by chance keeps many secretaries from acting in step."""
+        clock, every = asyncio.get_running_loop().time, self.plan.pace.every
+        due = clock() - every * random.uniform(0.0, 0.5)  # noqa: S311 - jitter, not a secret
+        while True:
+            due = max(due + every, clock())
+            finding = await probe(self.plan.check, self.plan.pace.timeout)
+            if finding.reason and finding.reason != self._last_reason:
+                _log.warning("%s: the probe failed: %s", self.plan.name, finding.reason)
+            self._last_reason = finding.reason
+            await self._pursue(self._judge.hear(finding), due)
+            await asyncio.sleep(max(0.0, due - clock()))
+
+    async def _pursue(self, standing: Standing, until: float) -> None:
+        """Make etcd show what holds; try again until the next probe is due."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                await self._show(standing)
+            except EtcdUnavailable as error:
+                self._trouble.note(error, clock())
+            except HeldByAnother as error:
+                self._rivalry.note(error, clock())
+                return
+            else:
+                self._backoff.reset()
+                return
+            delay = self._backoff.next_delay()
+            if clock() + delay >= until:
+                return
+            await asyncio.sleep(delay)
+
+    async def _show(self, standing: Standing) -> None:
+        now = asyncio.get_running_loop().time
+        if standing.is_up and standing.renews:
+            if await self._hold.keep(self.plan.value()):
+                _log.info("%s: registered", self.plan.name)
+            self._rivalry.end(now())
+        elif not standing.is_up and self._hold.is_held:
+            await self._hold.let_go(self.plan.value(status="failing", reason=standing.reason))
+            _log.warning("%s: failing, removed: %s", self.plan.name, standing.reason)
+        else:
+            return
+        self._trouble.end(now())
+
+    async def stop(self) -> None:
+        """Announce that the service stops on purpose, also where it is failing; without etcd its lease says less."""
+        if not self._hold.was_ever:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._hold.let_go(self.plan.value(status="stopped"))
+            _log.info("%s: stopped, removed", self.plan.name)
+        except (EtcdUnavailable, TimeoutError):
+            _log.warning(
+                "%s: etcd is out of reach, so the stop is not announced; the key ends with its lease within %d s",
+                self.plan.name,
+                self.plan.pace.ttl,
+            )
