@@ -20,8 +20,20 @@ if TYPE_CHECKING:
 OUTPUT_CAP = 16_384
 """Characters that a rendered template may have; the rest is cut."""
 
+# fmt: off
+FILTERS = frozenset({
+    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "join", "last",
+    "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select",
+    "selectattr", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
+})
+# fmt: on
+"""Jinja2's filters that templates may use: those whose cost their input bounds."""
+
 _GROWING = frozenset({"center", "format", "format_map", "ljust", "rjust", "zfill", "expandtabs"})
-"""Methods and filters of strings whose argument, not whose input, decides how long the result is."""
+"""Methods of strings whose argument, not whose input, decides how long the result is."""
+
+_LARGEST = 2**63
+"""No number in a template grows beyond this."""
 
 
 class TemplateFault(AlertdError):
@@ -33,25 +45,31 @@ class TemplateFault(AlertdError):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox without what grows faster than its input."""
+    """The sandbox without what lets a slip of the pen grow faster than its input."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if not all(isinstance(side, (int, float)) for side in (left, right)):
             raise TemplateFault(f"`{operator}` works on numbers only")
-        if operator == "**" and (abs(left) > 1e6 or abs(right) > 16):
-            raise TemplateFault("`**` works on small numbers only")
-        return super().call_binop(context, operator, left, right)
+        if operator == "**" and abs(right) > 16:
+            raise TemplateFault("`**` takes an exponent of at most 16")
+        result = super().call_binop(context, operator, left, right)
+        if abs(result) > _LARGEST:
+            raise TemplateFault(f"`{operator}` gives a number that is too large")
+        return result
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return attr not in _GROWING and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Give `str.format` no special treatment: its widths have no bound, so it is refused like the others."""
 
 
 def _make_environment() -> _Environment:
     environment = _Environment(undefined=StrictUndefined, autoescape=False, cache_size=0)
     environment.globals.clear()
-    for name in _GROWING & environment.filters.keys():
+    for name in environment.filters.keys() - FILTERS:
         del environment.filters[name]
     return environment
 

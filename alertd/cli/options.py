@@ -77,8 +77,9 @@ def _password() -> str:
     if file := os.environ.get("ALERTD_ETCD_PASSWORD_FILE"):
         try:
             return Path(file).read_text().rstrip("\n")
-        except OSError as error:
-            raise AlertdError(f"ALERTD_ETCD_PASSWORD_FILE: cannot read {file}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise AlertdError(f"ALERTD_ETCD_PASSWORD_FILE: cannot read {file}: {why}") from None
     password = os.environ.get("ALERTD_ETCD_PASSWORD", "")
     if not password:
         raise AlertdError("--etcd-user needs a password: set ALERTD_ETCD_PASSWORD or ALERTD_ETCD_PASSWORD_FILE")
