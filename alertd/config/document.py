@@ -123,7 +123,11 @@ def _tidied(schema: Any) -> Any:
         return [_tidied(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _tidied(part) for key, part in schema.items() if not _is_noise(key, part)}
+    kept = {
+        key: {name: _tidied(inner) for name, inner in part.items()} if key == "properties" else _tidied(part)
+        for key, part in schema.items()
+        if not _is_noise(key, part)
+    }
     choices = kept.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
         rest = [choice for choice in choices if choice != {"type": "null"}]
