@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import channel, check, run, secretary, status
+from alertd.cli import channel, check, demo, run, secretary, status
 from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check")(check.check)
+app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("schema")(check.schema)
 app.command("secretary")(secretary.secretary)
