@@ -11,21 +11,27 @@ import pytest
 from alertd.config.schema import Channel, Rate, Ruleset, Target
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.lane import Delivery, Persistence
-from tests.delivery.examples import PLACE, notification, now, ruleset
+from tests.delivery.examples import PLACE, notification, now, ruleset, target
 from tests.delivery.test_lane import Ends, wait_until
 from tests.sinks import Answer, HttpInbox, http_inbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 QUICK = Persistence(first_pause=0.01, longest_pause=0.05)
 
 
 @pytest.fixture
-def inbox() -> Iterator[HttpInbox]:
+def listen() -> Iterator[Callable[..., HttpInbox]]:
+    """Return what runs one more webhook inbox, until the dispatcher is closed."""
+    with ExitStack() as stack:
+        yield lambda *answer: stack.enter_context(http_inbox(*answer))
+
+
+@pytest.fixture
+def inbox(listen: Callable[..., HttpInbox]) -> HttpInbox:
     """Run a webhook inbox."""
-    with http_inbox() as box:
-        yield box
+    return listen()
 
 
 @pytest.fixture
@@ -35,8 +41,8 @@ def ends() -> Ends:
 
 
 @pytest.fixture
-def post(ends: Ends) -> Iterator[Dispatcher]:
-    """Run a dispatcher without channels."""
+def post(ends: Ends, listen: Callable[..., HttpInbox]) -> Iterator[Dispatcher]:
+    """Run a dispatcher without channels; it is closed before the inboxes are."""
     dispatcher = Dispatcher(Ruleset(), ends.report, clock=now, persistence=QUICK)
     yield dispatcher
     dispatcher.close()
@@ -65,31 +71,32 @@ def test_each_target_of_the_channel_gets_it_and_each_end_is_told(
     assert told == [("ops #1 json", True), ("ops #2 json", True)]
 
 
-def test_six_trickling_targets_and_a_hanging_one_delay_nobody(post: Dispatcher, inbox: HttpInbox) -> None:
+def test_six_trickling_targets_and_a_hanging_one_delay_nobody(
+    post: Dispatcher, listen: Callable[..., HttpInbox], inbox: HttpInbox
+) -> None:
     """A healthy target in the same channel has its message within half a second, and the next one too."""
-    with ExitStack() as stack:
-        slow = [stack.enter_context(http_inbox(Answer(trickle=True))) for _ in range(6)]
-        slow.append(stack.enter_context(http_inbox(Answer(hang=True))))
-        post.apply(ruleset({"ops": (*(each.url for each in slow), dead_url(), inbox.url)}))
-        for number, identifier in enumerate(("n1", "n2"), 1):
-            begun = now().mono
-            submit(post, identifier)
-            arrived = inbox.wait_for_count(number, timeout=2.0)[-1]["at"]
-            assert arrived - begun < 0.5
-            for each in slow:
-                each.wait_for_count(1)
-
-
-def test_submit_never_waits(post: Dispatcher) -> None:
-    """Not even for a target that hangs, with a thousand in its queue."""
-    with http_inbox(Answer(hang=True)) as hanging:
-        post.apply(ruleset({"ops": hanging.url}))
+    slow = [listen(Answer(trickle=True)) for _ in range(6)]
+    slow.append(listen(Answer(hang=True)))
+    post.apply(ruleset({"ops": (*(each.url for each in slow), dead_url(), inbox.url)}))
+    for number, identifier in enumerate(("n1", "n2"), 1):
         begun = now().mono
-        for number in range(1500):
-            submit(post, str(number))
-        assert now().mono - begun < 1.0
-        (status, _log) = post.status()
-        assert (status.queued, status.dropped) == (1001, 499)
+        submit(post, identifier)
+        arrived = inbox.wait_for_count(number, timeout=2.0)[-1]["at"]
+        assert arrived - begun < 0.5
+        for each in slow:
+            each.wait_for_count(1)
+
+
+def test_submit_never_waits(post: Dispatcher, listen: Callable[..., HttpInbox]) -> None:
+    """Not even for a target that hangs, with a thousand in its queue."""
+    hanging = listen(Answer(hang=True))
+    post.apply(ruleset({"ops": hanging.url}))
+    begun = now().mono
+    for number in range(1500):
+        submit(post, str(number))
+    assert now().mono - begun < 1.0
+    (status, _log) = post.status()
+    assert (status.queued, status.dropped) == (1001, 499)
 
 
 def test_500_then_200_is_delivered_in_order(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
@@ -139,33 +146,36 @@ def test_a_target_that_cannot_be_built_fails_visibly(post: Dispatcher, ends: End
 # --- reload ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_reload_keeps_the_queue_of_an_unchanged_target(post: Dispatcher, ends: Ends) -> None:
+def test_a_reload_keeps_the_queue_of_an_unchanged_target(
+    post: Dispatcher, listen: Callable[..., HttpInbox], ends: Ends
+) -> None:
     """Even if it moves to another position and is worded otherwise from now on."""
-    with http_inbox(Answer(hang=True)) as first, http_inbox() as second:
-        post.apply(ruleset({"ops": first.url}))
-        submit(post, "n1")
-        submit(post, "n2")
-        first.wait_for_count(1)
-        post.apply(ruleset({"ops": (second.url, first.url)}))
-        new, kept, _log = post.status()
-        assert (new.target, new.queued) == ("ops #1 json", 0)
-        assert (kept.target, kept.queued) == ("ops #2 json", 2)
-        submit(post, "n3")
-        assert second.wait_for_count(1)[0]["message"].endswith("id n3")
+    first = listen(Answer(hang=True))
+    second = listen()
+    post.apply(ruleset({"ops": first.url}))
+    submit(post, "n1")
+    submit(post, "n2")
+    first.wait_for_count(1)
+    post.apply(ruleset({"ops": (second.url, first.url)}))
+    new, kept, _log = post.status()
+    assert (new.target, new.queued) == ("ops #1 json", 0)
+    assert (kept.target, kept.queued) == ("ops #2 json", 2)
+    submit(post, "n3")
+    assert second.wait_for_count(1)[0]["message"].endswith("id n3")
 
 
-def test_a_removed_target_delivers_what_it_can(post: Dispatcher, ends: Ends) -> None:
+def test_a_removed_target_delivers_what_it_can(post: Dispatcher, listen: Callable[..., HttpInbox], ends: Ends) -> None:
     """What it had when it was removed still goes out; then its lane is gone."""
-    with http_inbox() as box:
-        box.answers.append(Answer(503, (("Retry-After", "60"),)))
-        post.apply(ruleset({"ops": box.url}))
-        submit(post, "n1")
-        box.wait_for_count(1)
-        wait_until(lambda: post.status()[0].stuck_since is not None)
-        post.apply(ruleset({}))
-        (end,) = ends.after(1)
-        assert (end.notification, end.ok) == ("n1", True)
-        wait_until(lambda: [each.target for each in post.status()] == ["log"])
+    box = listen()
+    box.answers.append(Answer(503, (("Retry-After", "60"),)))
+    post.apply(ruleset({"ops": box.url}))
+    submit(post, "n1")
+    box.wait_for_count(1)
+    wait_until(lambda: post.status()[0].stuck_since is not None)
+    post.apply(ruleset({}))
+    (end,) = ends.after(1)
+    assert (end.notification, end.ok) == ("n1", True)
+    wait_until(lambda: [each.target for each in post.status()] == ["log"])
 
 
 def test_a_changed_address_or_rate_is_another_target(post: Dispatcher, inbox: HttpInbox) -> None:
@@ -198,15 +208,17 @@ def test_drain_lets_out_what_goes_out_and_ends_in_time(post: Dispatcher, inbox: 
     assert post.close() == 20
 
 
-def test_drain_does_not_outlast_its_time_for_a_target_that_hangs(post: Dispatcher) -> None:
+def test_drain_does_not_outlast_its_time_for_a_target_that_hangs(
+    post: Dispatcher, listen: Callable[..., HttpInbox]
+) -> None:
     """Threads that are stuck are left behind."""
-    with http_inbox(Answer(trickle=True)) as slow:
-        post.apply(ruleset({"ops": slow.url}))
-        submit(post, "n1")
-        begun = now().mono
-        assert post.drain(0.3) is False
-        assert 0.25 < now().mono - begun < 1.0
-        assert post.close() == 1
+    slow = listen(Answer(trickle=True))
+    post.apply(ruleset({"ops": slow.url}))
+    submit(post, "n1")
+    begun = now().mono
+    assert post.drain(0.3) is False
+    assert 0.25 < now().mono - begun < 1.0
+    assert post.close() == 1
 
 
 def test_with_nothing_to_do_drain_is_immediate(post: Dispatcher, inbox: HttpInbox) -> None:
@@ -218,16 +230,16 @@ def test_with_nothing_to_do_drain_is_immediate(post: Dispatcher, inbox: HttpInbo
 
 
 def test_no_secret_is_in_the_status_or_the_log(
-    post: Dispatcher, ends: Ends, capsys: pytest.CaptureFixture[str]
+    post: Dispatcher, listen: Callable[..., HttpInbox], ends: Ends, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a target that fails for good, retires and could not be built."""
-    with http_inbox(Answer(400, body=b"hunter22 and hook-secret are wrong")) as box:
-        where = f"json://bob:hunter22@127.0.0.1:{box.port}/hook-secret"
-        post.apply(ruleset({"ops": (where, "slack://hunter22/hook-secret")}))
-        submit(post, "n1")
-        told: list[Delivery] = ends.after(2)
-        shown = f"{told} {post.status()} {post!r} {capsys.readouterr()}"
-        post.apply(ruleset({}))
+    box = listen(Answer(400, body=b"hunter22 and hook-secret are wrong"))
+    where = f"json://bob:hunter22@127.0.0.1:{box.port}/hook-secret"
+    post.apply(ruleset({"ops": (where, "slack://hunter22/hook-secret")}))
+    submit(post, "n1")
+    told: list[Delivery] = ends.after(2)
+    shown = f"{told} {post.status()} {post!r} {capsys.readouterr()}"
+    post.apply(ruleset({}))
     shown += f"{post.status()} {capsys.readouterr()}"
     assert "ops #1 json" in shown
     assert "hunter22" not in shown
