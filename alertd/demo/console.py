@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _MEANING = {
     Reason.CONDITION_TRUE: "holds now; if it lasts, it fires",
     Reason.HELD_FOR: "held long enough: it fires",
-    Reason.BROKE_BEFORE_FOR: "ended before it fired: nobody is told",
+    Reason.BROKE_BEFORE_FOR: "ended before it fired: not told",
     Reason.CONDITION_FALSE: "is over: it resolves",
-    Reason.FLAPPING_BEGAN: "changes too often: one message, then silence",
-    Reason.FLAPPING_ENDED: "has not changed for long enough: its end is told",
-    Reason.ENDED_UNTOLD: "is back before it was told: nothing to say",
+    Reason.FLAPPING_BEGAN: "flaps: told once, then silence",
+    Reason.FLAPPING_ENDED: "is steady again: its end is told",
+    Reason.ENDED_UNTOLD: "is as last told: nothing to say",
 }
 """The decisions that are told, in words that follow rule and target."""
 

@@ -26,12 +26,12 @@ PLOT = (
     Scene(9, "freeze", "secretary on core06", "A machine hangs: the secretary of mail/core06 is frozen."),
     Scene(14, "kill", "apache/core03", "A second web server dies: apache/core03. Only one is left."),
     Scene(20, "unsettle", "pay/core08", "pay/core08 becomes flaky: it fails every other probe."),
-    Scene(26.5, "settle", "pay/core08", "pay/core08 is well again."),
+    Scene(25, "settle", "pay/core08", "pay/core08 is well again."),
     Scene(29, "start", "apache/core02", "The web servers are started again …"),
     Scene(29.1, "start", "apache/core03"),
     Scene(31, "thaw", "secretary on core06", "… and the machine of mail/core06 wakes up."),
 )
-END = 43.0
+END = 40.0
 """Seconds after which the last message has arrived."""
 
 
