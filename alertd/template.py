@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
+from jinja2.filters import do_round
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from alertd.errors import AlertdError
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 OUTPUT_CAP = 16_384
 """Characters that a rendered template may have; the rest is cut."""
 
+SOURCE_CAP = 16_384
+"""Characters that a template itself may have; what is longer takes seconds to compile."""
+
 # fmt: off
 FILTERS = frozenset({
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "join",
-    "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select",
-    "selectattr", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
+    "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round",
+    "select", "selectattr", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode",
+    "wordcount",
 })
 # fmt: on
 """Jinja2's filters that templates may use: those whose cost their input bounds."""
@@ -66,11 +71,19 @@ class _Environment(ImmutableSandboxedEnvironment):
         """Give `str.format` no special treatment: its widths have no bound, so it is refused like the others."""
 
 
+def _round(value: Any, precision: int = 0, method: str = "common") -> Any:
+    """Round as Jinja2 does, but not to a power of ten that takes hours to compute."""
+    if abs(precision) > 15:
+        raise TemplateFault("`round` takes a precision of at most 15")
+    return do_round(value, precision, method)  # type: ignore[arg-type]  # Jinja2 itself refuses other methods
+
+
 def _make_environment() -> _Environment:
     environment = _Environment(undefined=StrictUndefined, autoescape=False, cache_size=0)
     environment.globals.clear()
     for name in environment.filters.keys() - FILTERS:
         del environment.filters[name]
+    environment.filters["round"] = _round
     return environment
 
 
@@ -83,11 +96,19 @@ def _compile(source: str) -> Template:
 
 
 def check(source: str) -> None:
-    """Raise `TemplateFault` unless `source` parses."""
+    """Raise `TemplateFault` unless `source` parses.
+
+    Jinja2 makes Python of a template, so that besides its own errors one gets Python's for what is too deep, too large
+    a number, or (`SyntaxError`, `MemoryError`) too much for its compiler.
+    """
+    if len(source) > SOURCE_CAP:
+        raise TemplateFault(f"must be at most {SOURCE_CAP:,} characters long")
     try:
         _compile(source)
     except TemplateSyntaxError as error:
         raise TemplateFault(f"does not parse as a template: {error.message}", error.lineno) from None
+    except (RecursionError, ValueError, OverflowError, SyntaxError, MemoryError):
+        raise TemplateFault("does not parse as a template: nested too deep, or a number too large") from None
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:

@@ -51,7 +51,16 @@ def test_what_templates_can_do(source: str, text: str) -> None:
         "{{ range(1000000000) | list }}",
         "{{ lipsum(1000000) }}",
         "{% include 'x' %}",
+        "{{ 1 | round(-400000000) }}",
+        "{{ " + "9" * 5_000 + " }}",
+        "{{ " + "(" * 5_000,
+        "{{ " + "a." * 5_000 + "a }}",
+        "{{ " + "not " * 4_000 + "a }}",
+        "{% if up %}" * 600 + "{% endif %}" * 600,
+        "{% for a in values %}" * 30 + "{% endfor %}" * 30,
+        "x" * 1_000_000,
     ],
+    ids=lambda source: source[:30],
 )
 def test_what_templates_cannot_do_is_a_fault_at_once(source: str) -> None:
     """Unknown names, what breaks, what reaches out and what grows: one sentence, no traceback, no waiting."""
@@ -60,6 +69,11 @@ def test_what_templates_cannot_do_is_a_fault_at_once(source: str) -> None:
         template.render(source, VARIABLES)
     assert time.monotonic() - began < 1
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_is_rounded_in_earnest_is_rounded() -> None:
+    """The bound is on what nobody means."""
+    assert template.render("{{ 12.345 | round(1) }} {{ 1250 | round(-2) }}", {}) == "12.3 1200"
 
 
 @pytest.mark.parametrize("source", ["{{", "{% if %}", "{{ a | nofilter }}", "{% endfor %}"])
