@@ -31,8 +31,6 @@ _ANSWER_ROOM = 200
 _LONGEST_WISH = 3600.0
 """Seconds of `Retry-After` that are believed: a provider that asks for a day must not silence a channel for one."""
 
-_WAITING = frozenset({408, 425, 429})
-"""Client errors that say by themselves that a later try may do."""
 _REFUSED_MESSAGE = frozenset({400, 406, 413, 414, 415, 422, 431})
 """The message is at fault: the same one is refused again, while the next may pass."""
 
@@ -95,11 +93,11 @@ def _looking(send: Any) -> Any:
 def is_recoverable(outcome: Response | BaseException | None) -> bool:
     """Say whether sending the same again can help.
 
+    No answer is recoverable, and so are the refusals that ask for a later try (408, 425, 429).
     Refusals of the target as such (401, 403, 404, 410 …) count as recoverable: a proxy being redeployed answers 404,
     and an operator may mend the far side without touching our files. Refusals of the message (400, 413, 422) do not.
     """
-    status = getattr(outcome, "status_code", None)
-    return status in _WAITING or status not in _REFUSED_MESSAGE
+    return getattr(outcome, "status_code", None) not in _REFUSED_MESSAGE
 
 
 def retry_after(outcome: Response | BaseException | None) -> float | None:

@@ -45,6 +45,7 @@ def test_an_awkward_password_is_found_in_every_form(form: str) -> None:
         ("tgram://123456789:abcdefg_hijk/12315544/", ["123456789", "abcdefg_hijk", "12315544"]),
         ("json://h/?+Authorization=Bearer%20s3cr3t", ["s3cr3t", "Bearer s3cr3t", "Bearer+s3cr3t"]),
         ("json://h/?-apikey=tok%2Fen&:extra=payload1", ["tok/en", "tok%2Fen", "payload1"]),
+        ("json://h/?-key=ab+cd", ["ab+cd", "ab cd"]),
         ("json://us:p@ss#w/rd@h:80/", ["p@ss#w/rd", "ss#w"]),
     ],
 )
