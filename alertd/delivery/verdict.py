@@ -121,7 +121,7 @@ def _stand(alert: Alert) -> str:
     """Say how a settled alert stands: `now firing`, `now resolved`, or `not firing` while `for` still runs."""
     if alert.state is AlertState.FIRING:
         return "now firing"
-    return "now resolved" if alert.state is AlertState.INACTIVE and alert.until else "not firing"
+    return "now resolved" if alert.state is AlertState.INACTIVE else "not firing"
 
 
 def _flapping(alert: Alert, service: ServiceFacts | None) -> str:
