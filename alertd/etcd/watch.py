@@ -208,10 +208,15 @@ class Watch:
             await stream.close()
 
     async def _read(self, stream: WatchStream) -> AsyncGenerator[Step, None]:
-        """Hand on what the stream brings."""
+        """Hand on what the stream brings.
+
+        A trouble is over once a stream has lasted for `progress_every`: one that breaks sooner, again and again, is the
+        same trouble still, is not told anew and is retried later and later.
+        """
+        proven_at = time.monotonic() + self._settings.progress_every
         while True:
             response = await stream.read()
-            if not self._is_proven:
+            if not self._is_proven and time.monotonic() >= proven_at:
                 self._is_proven = True
                 self._backoff.reset()
                 self._trouble.end(time.monotonic())

@@ -274,6 +274,7 @@ def test_an_audit_of_a_true_view_finds_nothing(shared_etcd: EtcdServer, prefix: 
                     key = prefix + b"s/%d" % (number % 7)
                     await (client.delete(key) if number % 2 else client.put(key, b"1"))
 
+            await until(lambda: follower.watch.is_connected)
             churning = asyncio.create_task(churn())
             audits = 0
             while not churning.done():
@@ -299,6 +300,7 @@ def test_an_audit_mends_what_differs(shared_etcd: EtcdServer, prefix: bytes, *, 
             del follower.state[prefix + b"s/lost"]
             follower.state[prefix + b"s/ghost"] = b""
             follower.forget()
+            await until(lambda: follower.watch.is_connected)
             auditing = asyncio.create_task(follower.watch.audit())
             while is_busy and not auditing.done():
                 await client.put(prefix + b"s/other", b"1")

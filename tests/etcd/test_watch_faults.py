@@ -448,3 +448,25 @@ def test_a_wrong_port_is_said_once(shared_etcd: EtcdServer, caplog: pytest.LogCa
 
     run(story())
     assert len(caplog.messages) <= 1
+
+
+def test_a_stream_that_breaks_at_once_every_time_is_one_trouble(
+    shared_etcd: EtcdServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and not that it is over as long as no stream lasts."""
+
+    async def story() -> None:
+        with Cut(shared_etcd.endpoint) as cut:
+            async with following(cut.endpoint) as (client, follower):
+                for streams in range(1, 8):
+                    await until(lambda least=streams: follower.watch.counters.streams >= least)  # type: ignore[misc]  # bound at once
+                    cut.cut()
+                    await until(lambda: not follower.watch.is_connected)
+                    cut.mend()
+                await agree(client, follower)
+                await until(lambda: len(caplog.messages) == 2)
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    assert "the watch on etcd does not work" in caplog.messages[0]
+    assert "no more, after" in caplog.messages[1]
