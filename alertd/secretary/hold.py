@@ -83,11 +83,12 @@ class Hold:
     async def _refuse_if_kept(self, found: KeyValue | None) -> None:
         """Raise HeldByAnother if the key has another lease that was renewed of late.
 
-        "Of late" assumes that the other has the same pace: it is alive if its lease is younger than one round.
+        "Of late" assumes that the other has the same pace, and renews once a round. etcd cuts what is left to whole
+        seconds, hence the one that is added.
         """
         if found is None or found.lease in (0, self._lease):
             return
-        left = await self._client.time_to_live(found.lease)
+        left = await self._client.time_to_live(found.lease) + 1
         if left > self._pace.ttl - self._pace.every - self._pace.timeout:
             raise HeldByAnother(
                 f"another secretary holds {self._key.decode()} with lease {found.lease:x} and value "
