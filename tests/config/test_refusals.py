@@ -71,6 +71,12 @@ def test_in_a_rule(folder: Folder, line: str, said: str) -> None:
     assert problem.startswith(f"rules/a.yaml:5:{said}")
 
 
+def test_a_value_cannot_forge_a_problem(folder: Folder) -> None:
+    """What a message quotes stays within its line, and shows what does not print."""
+    (problem,) = folder.write(RULE + '    for: "1\\nrules/a.yaml:1:1: error: \\u202e"\n').problems()
+    assert problem.endswith(r"not `1\nrules/a.yaml:1:1: error: \u202e`")
+
+
 def test_a_fault_in_a_block_template_is_told_at_its_line(folder: Folder) -> None:
     """And not at the start of the text."""
     folder.write(RULE + "    summary: |\n      a\n      {{ x\n")
