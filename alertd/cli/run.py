@@ -60,7 +60,7 @@ def run(
     """
     from alertd.cli import logs
     from alertd.daemon import Daemon, DaemonSettings, check_settings
-    from alertd.delivery.sender import LOG_CHANNEL  # noqa: F401 - loads Apprise before any thread starts
+    from alertd.delivery import sender
 
     settings = DaemonSettings(
         rules=options.rules_directory(rules_dir, rules),
@@ -72,6 +72,7 @@ def run(
     )
     check_settings(settings)
     logs.set_up(log_format)
+    sender.library()  # Apprise is not made to be loaded by several threads
     daemon = Daemon(settings, environ=os.environ)
     asyncio.run(_run(daemon, settings, state_dir if embedded else None))
 

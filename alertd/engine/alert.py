@@ -180,6 +180,7 @@ class LiveAlert:
         was_firing, was_told = self.state is AlertState.FIRING, bool(self.told or self.flap_told)
         self.group.firing -= was_firing
         if not self.is_idle:
+            self.reason = reason
             self._decide(reason, now)
         self.told = tuple(dict.fromkeys(self.told + self.flap_told))
         self.flap_told = ()
