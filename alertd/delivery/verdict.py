@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from alertd.model import Alert, Entry, InstanceFacts, ServiceFacts
 
 _UP = frozenset({Cause.REGISTERED, Cause.RECOVERED, Cause.FOUND})
-_WHILE_FIRING = frozenset({Reason.HELD_FOR, Reason.KEPT_FIRING, Reason.TRUE_AGAIN, Reason.RULE_GONE})
-"""Reasons of an alert that was ended from outside: nothing about its target had changed."""
 _RULE_GONE = "the rule is gone"
 
 
@@ -67,7 +65,7 @@ def is_up(alert: Alert, own: InstanceFacts | None) -> bool:
 
 def has_lost_its_rule(entry: Entry) -> bool:
     """Say whether an alert ended because its rule did."""
-    return entry.kind is Kind.RESOLVED and entry.alert.reason in _WHILE_FIRING
+    return entry.kind is Kind.RESOLVED and entry.alert.reason is Reason.RULE_GONE
 
 
 def remark_on(entry: Entry) -> str:
