@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -58,12 +59,14 @@ class DemoProcess:
 
 @pytest.fixture
 def demos(tmp_path: Path) -> Iterator[list[DemoProcess]]:
-    """Give a list whose demos are killed in the end, should a test fail."""
+    """Give a list whose demos and all their processes are killed in the end, should a test fail."""
     started: list[DemoProcess] = []
     yield started
     for demo in started:
         demo.process.kill()
         demo.process.wait()
+        for left in demo.processes():
+            os.kill(left, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
