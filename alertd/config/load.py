@@ -99,13 +99,11 @@ def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: boo
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort by place and keep one problem a place, an error before a warning; the first one found says most."""
-    kept: dict[Place, Problem] = {}
+    """Sort by place and keep one error and one warning a place; the first one found says most."""
+    kept: dict[tuple[Place, bool], Problem] = {}
     for problem in problems:
-        other = kept.setdefault(problem.place, problem)
-        if other.is_warning and not problem.is_warning:
-            kept[problem.place] = problem
-    return [kept[place] for place in sorted(kept)][:MOST_PROBLEMS]
+        kept.setdefault((problem.place, problem.is_warning), problem)
+    return [kept[key] for key in sorted(kept)][:MOST_PROBLEMS]
 
 
 def _digest(files: list[SourceFile]) -> str:

@@ -78,6 +78,14 @@ def test_secrets_may_be_elsewhere(tmp_path: Path) -> None:
     assert "geheim" not in faulty.stdout + faulty.stderr
 
 
+def test_a_doubt_stands_beside_the_error_it_explains(tmp_path: Path) -> None:
+    """A password with an `@` makes a wrong address of the rest: both are told, at the same place."""
+    done = alertd("check", cwd=write(tmp_path, f"{RULE}channels: {{ops: {{urls: ['mailto://u:p@w@h']}}}}\n"))
+    error, warning, _ = done.stdout.splitlines()
+    assert error.startswith("rules/a.yaml:5:25: error: target ops #1 mailto")
+    assert "or use the dict form" in warning
+
+
 def test_as_json(tmp_path: Path) -> None:
     """An array, empty where there is nothing to say."""
     assert json.loads(alertd("check", "--json").stdout) == []
