@@ -186,7 +186,8 @@ class Watch:
                     yield step
         else:
             self._comparison = await self._compare()
-            self._replay_until = self._history.revision if self._history.revision > self.revision else 0
+            is_behind = self._history.revision > self.revision
+            self._replay_until = self._history.revision if is_behind or self._is_replaying else 0
         stream = WatchStream(self._client, self._client.endpoint, self._settings)
         try:
             await stream.open(self._prefix, self.resume_after + 1)
@@ -235,10 +236,12 @@ class Watch:
         return self._comparison.revision if self._comparison is not None else self._replay_until
 
     async def _pass_boundary(self) -> list[Step]:
-        """Return what there is to tell now that the stream has passed the boundary."""
-        comparison, was_replaying = self._comparison, self._is_replaying
-        self._replay_until, self._is_replaying = 0, False
-        steps = await self._mend(comparison) if comparison is not None else []
+        """Return what there is to tell now that the stream has passed the boundary.
+
+        If the mending fails, a gap that is open stays so: the next session closes it.
+        """
+        steps = await self._mend(self._comparison) if self._comparison is not None else []
+        was_replaying, self._is_replaying, self._replay_until = self._is_replaying, False, 0
         if was_replaying:
             return [*(step for step in steps if isinstance(step, Events)), Synced(self.revision)]
         return steps
