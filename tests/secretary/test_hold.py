@@ -67,6 +67,25 @@ def test_letting_go_announces_then_removes_then_revokes(shared_etcd: EtcdServer,
     holding(shared_etcd, story)
 
 
+def test_the_key_is_removed_before_its_lease_ends(shared_etcd: EtcdServer, prefix: str) -> None:
+    """Else who asks about the lease would be told that it expired. A lease that cannot be revoked ends by itself."""
+
+    class Clinging(Client):
+        async def lease_revoke(self, lease: int) -> None:  # noqa: ARG002 - the base class names it
+            assert await self.get(key) is None
+            raise EtcdUnavailable("gone")
+
+    async def story(client: Client) -> None:
+        async with Clinging(client.settings) as clinging:
+            hold = Hold(clinging, key, PACE)
+            await hold.keep(b"1")
+            await hold.let_go(b"bye")
+            assert not hold.is_held
+
+    key = f"{prefix}a/b".encode()
+    holding(shared_etcd, story)
+
+
 def test_a_key_that_somebody_removed_or_overwrote_is_put_back(shared_etcd: EtcdServer, prefix: str) -> None:
     """By hand, without a lease: the secretary knows better."""
 
@@ -102,11 +121,12 @@ def test_a_lease_that_was_lost_is_replaced(shared_etcd: EtcdServer, prefix: str)
     holding(shared_etcd, story)
 
 
-def test_of_two_that_live_the_second_says_who_holds_the_key(shared_etcd: EtcdServer, prefix: str) -> None:
-    """It writes nothing, also when it lets go; and takes over when the first has let go."""
+@pytest.mark.parametrize("pace", [PACE, Pace(every=0.2, ttl=2, timeout=0.5)])
+def test_of_two_that_live_the_second_says_who_holds_the_key(shared_etcd: EtcdServer, prefix: str, pace: Pace) -> None:
+    """It writes nothing, also when it lets go; and takes over when the first has let go. Short leases are no other."""
 
     async def story(client: Client) -> None:
-        first, second = Hold(client, key, PACE), Hold(client, key, PACE)
+        first, second = Hold(client, key, pace), Hold(client, key, pace)
         await first.keep(b"first")
         with pytest.raises(HeldByAnother, match=r"another secretary holds .*a/b with lease [0-9a-f]+ and value first"):
             await second.keep(b"second")
