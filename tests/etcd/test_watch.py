@@ -10,11 +10,12 @@ import pytest
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
-from alertd.etcd.client import Client, put_op
+from alertd.etcd.client import Client, KeyValue, put_op
 from alertd.etcd.stream import WatchSettings
 from alertd.etcd.watch import GapOpened, Synced, Watch
 from alertd.model import EventKind
 from tests.etcd.following import agree, following, run, until
+from tests.etcd_server import Cut
 
 if TYPE_CHECKING:
     from tests.etcd_server import EtcdServer
@@ -309,6 +310,35 @@ def test_an_audit_mends_what_differs(shared_etcd: EtcdServer, prefix: bytes, *, 
             assert (follower.told(prefix + b"s/lost"), follower.told(prefix + b"s/ghost")) == ([FOUND], [MISSED])
             assert [type(step) for step in follower.steps[2:]] == [GapOpened, Synced]
             await agree(client, follower, prefix)
+
+    run(story())
+
+
+def test_a_replay_whose_end_cannot_be_mended_at_once_is_closed_later(
+    shared_etcd: EtcdServer, prefix: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Etcd goes away while what differs is fetched: the gap stays open, once, until the next session ends it."""
+
+    async def story() -> None:
+        with Cut(shared_etcd.endpoint) as cut:
+            async with following(cut.endpoint, prefix=prefix) as (client, follower):
+                failures, get = [EtcdUnavailable("away")], client.get
+
+                async def fail_once(key: bytes, *, revision: int = 0) -> KeyValue | None:
+                    if failures:
+                        raise failures.pop()
+                    return await get(key, revision=revision)
+
+                monkeypatch.setattr(client, "get", fail_once)
+                await until(lambda: follower.watch.is_connected)
+                cut.cut()
+                follower.watch._view.put(prefix + b"s/ghost", 0)
+                follower.state[prefix + b"s/ghost"] = b""
+                shared_etcd.ctl("put", (prefix + b"s/new").decode(), "1")
+                cut.mend()
+                await until(lambda: not failures and not follower.is_in_gap and follower.synced > 1, seconds=8)
+                assert follower.told(prefix + b"s/ghost") == [MISSED]
+                await agree(client, follower, prefix)
 
     run(story())
 

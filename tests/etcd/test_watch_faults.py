@@ -98,6 +98,30 @@ def test_etcd_killed_and_restarted_with_changes_meanwhile(etcd: EtcdServer) -> N
     run(story())
 
 
+def test_a_replay_that_breaks_after_its_last_event_still_ends(etcd: EtcdServer) -> None:
+    """Nothing more is to come then, yet the gap is closed by the next stream."""
+    seed(etcd)
+
+    async def story() -> None:
+        with Cut(etcd.endpoint) as cut:
+            async with following(cut.endpoint) as (_, follower):
+                await until(lambda: follower.watch.is_connected)
+                follower.forget()
+                cut.cut()
+                change(etcd)
+                etcd.ctl("put", "/elsewhere", "")
+                cut.mend()
+                await until(lambda: follower.told(key("e")))
+                assert follower.is_in_gap
+                cut.cut()
+                await until(lambda: not follower.watch.is_connected)
+                cut.mend()
+                await until(lambda: not follower.is_in_gap, "the gap is closed", 5)
+                assert told(follower) == REPLAYED
+
+    run(story())
+
+
 def test_leases_that_ended_during_a_gap_are_told_as_such(etcd: EtcdServer) -> None:
     """The history is kept, and etcd can still say that the lease has ended."""
 
