@@ -73,6 +73,10 @@ def of_url(url: str, host: str = "") -> Iterator[str]:
         if len(password) >= _SHORTEST_PASSWORD:
             yield password
             yield _basic(user, password)
+    for fragment in main.split("@")[1:-1]:
+        yield f"{main.partition(':')[0]}@{fragment}"
+        if len(fragment) >= _SHORTEST_PASSWORD:
+            yield fragment
     pieces = [*re.split(r"[/@:]", main), *main.split("/")]
     yield from _long_enough(pieces, host)
     for parameter in query.split("&"):

@@ -11,7 +11,7 @@ from typing_extensions import override
 from alertd.engine.conditions import Condition, Measure, make_values
 from alertd.engine.peak import Peak
 from alertd.engine.timers import Timer, stop
-from alertd.model import AlertState, Instant, Reason
+from alertd.model import AlertState, Cause, Instant, Reason
 from alertd.values import as_written, look_up
 
 if TYPE_CHECKING:
@@ -280,7 +280,8 @@ class Recent:
 class Changes(ServiceCondition):
     """`changes:`: the service's instances, or one of them (`per: instance`), went up and down too often.
 
-    The window slides, so the condition also ends by time. Changes in a gap have no time, and do not count.
+    The window slides, so the condition also ends by time. Changes in a gap have no time, and do not count; nor does the
+    first registration of an instance, which only then has something to come back from.
     """
 
     def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
@@ -295,7 +296,7 @@ class Changes(ServiceCondition):
         if calm:
             return
         for instance, went in changes:
-            if went and self.where.matches(instance):
+            if went and instance.cause is not Cause.REGISTERED and self.where.matches(instance):
                 self._count(instance if self._changes.per else None, now, instance)
 
     @override

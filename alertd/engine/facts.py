@@ -66,11 +66,12 @@ def describe_instance(instance: Instance) -> InstanceFacts:
 def describe_service(service: Service, spoken_of: Iterable[Instance] = ()) -> ServiceFacts:
     """Return what there is to say of a service now; the instances `spoken_of` are listed first, if they are known."""
     instances = service.instances
+    ups = islice((instance for instance in instances if instance.up), LISTED)
     ordered = chain(
         (instance for instance in spoken_of if instance in instances),
         service.lost,
         service.stopped,
-        (instance for instance in instances if instance.up),
+        sorted(ups, key=lambda instance: instance.name),
         instances,
     )
     listed = islice(dict.fromkeys(islice(ordered, 2 * LISTED)), LISTED)

@@ -67,3 +67,11 @@ def test_a_target_without_secrets_changes_nothing() -> None:
     """An empty pattern must not match everywhere."""
     assert Scrubber([])("text") == "text"
     assert "hunter" not in repr(Scrubber(["hunter22"]))
+
+
+def test_the_pieces_of_a_password_with_an_at_sign_are_secret_too() -> None:
+    """Apprise takes what follows the first `@` for the host, and quotes it."""
+    scrub = Scrubber(of_url("mailto://me:first@se@host.example", "host.example"))
+    assert scrub("alertd <me@se>") == "alertd <***>"
+    assert scrub("no host se") == "no host ***"
+    assert Scrubber(of_url("mailto://me:p@w@host.example"))("alertd <me@w>") == "alertd <***>"

@@ -232,6 +232,12 @@ def test_changes_per_instance() -> None:
     assert story.told == ["30 firing r apache/b"]
 
 
+def test_a_first_registration_is_no_change() -> None:
+    """Scaling out is not restlessness."""
+    story = story_of({"changes": {"above": 1, "within": "1m"}}).up("apache/a", "apache/b", "apache/c")
+    assert story.told == []
+
+
 def test_changes_in_a_gap_do_not_count() -> None:
     """They have no times, so nobody can say how often."""
     story = story_of({"changes": {"above": 0, "within": "1m"}}, "apache/a").at(5).gap().miss("apache/a").synced()
