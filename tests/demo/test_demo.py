@@ -109,7 +109,7 @@ def test_the_address_of_the_page_comes_first(story: DemoProcess) -> None:
         r"receives +\[FIRING\] instance-lost mail/core06 · expired",
         r"receives +\[FIRING\] apache-minimum apache · 1 of 3 up, needs 2",
         r"receives +\[FLAPPING\] instance-lost pay/core08",
-        r"receives +\[SETTLED\] instance-lost pay/core08 · not firing",
+        r"receives +\[SETTLED\] instance-lost pay/core08 · now resolved",
         r"receives +\[RESOLVED\] apache-minimum apache · 3 of 3 up",
         r"receives +\[RESOLVED\] instance-lost mail/core06 · back",
         r"receives +\[RESOLVED:2\] instance-lost apache",
