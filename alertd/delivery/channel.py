@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LOG_ROOM = 300
 """Characters of Apprise's own words that a problem shows."""
 _SCHEMA = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_COPIED = frozenset({"http", "https"})
+"""Schemas of addresses as providers show them, of which Apprise knows those of many services."""
 _COMMON = frozenset({"format", "overflow", "emojis", "tz", "verify", "rto", "cto", "retry", "wait", "optional"})
 _UNREMARKABLE = frozenset({"overflow", "retry", "wait", "optional", "emojis", "rto", "cto"})
 """Parameters that Apprise adds to every URL, and that say nothing here."""
@@ -160,7 +162,8 @@ def _is_ambiguous(target: Target) -> bool:
 def _instantiate(target: Target, label: str) -> NotifyBase:
     """Return Apprise's plugin for a target; raise `ConfigError` with its words about what is wrong."""
     apprise = library()
-    if (schema := schema_of(target)) and plugin_of(schema) is None:
+    schema = schema_of(target)
+    if schema not in _COPIED and schema and plugin_of(schema) is None:
         raise ConfigError([Problem(target.place, f"target {label}: no service has the schema {schema!r}")])
     scrub = scrubber_of(target, None)
     said: list[str] = []
@@ -172,8 +175,11 @@ def _instantiate(target: Target, label: str) -> NotifyBase:
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises about a URL is the URL's fault
         said.append(str(error))
         plugin = None
+    if plugin is None and schema in _COPIED:
+        why = "no service knows this address; for a webhook of your own write json:// or jsons://"
+        raise ConfigError([Problem(target.place, f"target {label}: {why}")])
     if plugin is None:
-        why = plain(scrub("; ".join(dict.fromkeys(said))), _LOG_ROOM) or "no service has this schema"
+        why = plain(scrub("; ".join(dict.fromkeys(said))), _LOG_ROOM) or "it does not say why"
         raise ConfigError([Problem(target.place, f"target {label}: Apprise cannot use it: {why}")])
     if plugin.port and not 0 < int(plugin.port) < 65536:
         raise ConfigError([Problem(target.place, f"target {label}: its port is not within 1-65535")])

@@ -46,6 +46,7 @@ def test_good_targets_have_no_problems() -> None:
     [
         (target("nosuch://a/b"), "target ops #1 nosuch: no service has the schema 'nosuch'"),
         (target("slack://x"), "target ops #1 slack: Apprise cannot use it: An invalid Slack"),
+        (target("https://example.com/hook"), "for a webhook of your own write json:// or jsons://"),
         (target("json://h:99999/"), "target ops #1 json: its port is not within 1-65535"),
         (dict_target(schema="json", hos="h"), "its service knows no option `hos`; did you mean `host`?"),
         (dict_target(host="h"), "its `schema` is missing"),
@@ -57,6 +58,27 @@ def test_what_apprise_cannot_use_is_an_error_at_its_place(wrong: Target, message
     (problem,) = messages(wrong)
     assert problem.startswith(f"{PLACE}: error: target ops #1")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "Discord"),
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "Slack"),
+    ],
+)
+def test_an_address_as_the_provider_shows_it_will_do(url: str, service: str) -> None:
+    """Copied from the provider's page; nothing of its path is shown."""
+    assert messages(target(url)) == []
+    seen = channel.describe("ops", 1, target(url))
+    assert seen.service == service
+    assert seen.address.startswith("https://***/***")
+
+
+def test_what_may_be_a_piece_of_a_password_is_not_shown_as_host() -> None:
+    """With an unquoted `@` Apprise takes what follows it for the host."""
+    seen = channel.describe("ops", 1, target("json://bob:hun@ter#22@127.0.0.1/hook"))
+    assert "ter" not in repr(seen)
 
 
 def test_all_problems_are_told_at_once() -> None:

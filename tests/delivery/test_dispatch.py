@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -244,3 +246,31 @@ def test_no_secret_is_in_the_status_or_the_log(
     assert "ops #1 json" in shown
     assert "hunter22" not in shown
     assert "hook-secret" not in shown
+
+
+LEAVES = """
+import sys
+from alertd.delivery.dispatch import Dispatcher
+from tests.delivery.examples import notification, now, ruleset
+
+post = Dispatcher(ruleset({"ops": tuple(sys.argv[1:])}), print, clock=now)
+post.submit(notification(at=now()))
+sys.stdin.readline()
+post.drain(0.2)
+print("left", post.close(), flush=True)
+"""
+
+
+def test_targets_that_never_end_do_not_keep_the_process_alive(listen: Callable[..., HttpInbox]) -> None:
+    """A process with a trickling and a hanging send under way exits by itself, cleanly."""
+    slow = [listen(Answer(trickle=True)), listen(Answer(hang=True))]
+    with subprocess.Popen(
+        [sys.executable, "-c", LEAVES, *(each.url for each in slow)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for each in slow:
+            each.wait_for_count(1, timeout=20.0)
+        shown, _ = process.communicate("go\n", timeout=3.0)
+    assert (process.returncode, shown.splitlines()[-1]) == (0, "left 2")
