@@ -13,7 +13,7 @@ import alertd
 ROOT = Path(alertd.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-LEAVES = {"alertd", "alertd.duration", "alertd.errors", "alertd.model", "alertd.values", "alertd.template"}
+LEAVES = {f"alertd.{name}" for name in ("duration", "errors", "model", "template", "tether", "values")} | {"alertd"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": LEAVES | {"alertd.config"},
     "engine": LEAVES | {"alertd.config", "alertd.engine"},

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alertd.config import nodes
+from alertd.config.files import read_file
 from alertd.config.problems import suggest
 from alertd.config.scalars import WrittenInt
 from alertd.errors import ConfigError, Problem
@@ -18,9 +19,6 @@ from alertd.model import Place
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-LARGEST = 1 << 20
-"""Bytes that the file may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,10 @@ def read(path: Path, known: frozenset[str]) -> tuple[Entry, ...]:
 
     Raises ConfigError with every problem found.
     """
-    root, problems = nodes.parse(_text_of(path), str(path))
+    file, problems = read_file(path)
+    if file is None:
+        raise ConfigError(problems)
+    root, problems = nodes.parse(file.text, file.shown)
     entries: list[Entry] = []
     if isinstance(root, nodes.Mapping):
         for key, (place, node) in root.entries.items():
@@ -49,21 +50,10 @@ def read(path: Path, known: frozenset[str]) -> tuple[Entry, ...]:
             else:
                 problems.append(Problem(node.place, "`secretaries` must be a list"))
     if not entries and not problems:
-        problems.append(Problem(Place(str(path)), "holds no service; write a list under `secretaries:`"))
+        problems.append(Problem(Place(file.shown), "holds no service; write a list under `secretaries:`"))
     if problems:
         raise ConfigError(problems)
     return tuple(entries)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ConfigError([Problem(Place(str(path)), "is larger than 1 MiB")])
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([Problem(Place(str(path)), f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(Place(str(path)), "is not UTF-8")]) from None
 
 
 def _entry(node: nodes.Node, known: frozenset[str], problems: list[Problem]) -> Entry:

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Self
 
+from alertd.tether import tethered
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from pathlib import Path
-
-_TETHERED = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""A small program, since `preexec_fn` would fork this process with gRPC's threads in it."""
 
 _ENDS_WITHIN = 3.0
 
@@ -51,9 +44,7 @@ class Children:
 
     async def start(self, name: str, module: str, *arguments: str) -> None:
         """Run `python -m module`; one of this name that has ended is replaced."""
-        command = [sys.executable, "-m", module, *arguments]
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _TETHERED, str(os.getpid()), *command]
+        command = tethered([sys.executable, "-m", module, *arguments], signal.SIGKILL)
         with self.log.open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

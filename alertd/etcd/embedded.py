@@ -17,12 +17,12 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from alertd.errors import AlertdError
 from alertd.etcd.retry import Backoff
+from alertd.tether import tethered
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -36,17 +36,6 @@ _STOPPED_WITHIN = 5.0
 _FREE_WITHIN = 5.0
 """How long to wait for the etcd of a process that was killed: it is on its way out."""
 _POLL = 0.02
-
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Asks Linux for SIGTERM when the parent dies (PR_SET_PDEATHSIG), then becomes etcd.
-
-A small program, since `preexec_fn` would fork this process with gRPC's threads in it.
-"""
 
 
 def find_etcd() -> str:
@@ -183,9 +172,7 @@ class EmbeddedEtcd:
         return [self._program, *(f"--{name}={value}" for name, value in options.items())]
 
     async def _start(self) -> Process:
-        arguments = self._arguments()
-        if sys.platform == "linux":
-            arguments = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *arguments]
+        arguments = tethered(self._arguments(), signal.SIGTERM)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
         with self.log_path.open("ab") as log:
             return await asyncio.create_subprocess_exec(
