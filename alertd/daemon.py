@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
@@ -60,7 +61,10 @@ def read_clock() -> Instant:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
-    """What `alertd run` is told. `prefix` ends with a slash; an empty `listen` serves nothing."""
+    """What `alertd run` is told.
+
+    `prefix` ends with a slash; an empty `listen` serves nothing; `listener` is a socket that is bound there beforehand.
+    """
 
     rules: Path
     etcd: EtcdSettings = field(default_factory=EtcdSettings)
@@ -68,6 +72,7 @@ class DaemonSettings:
     namespace: str = "/alertd/"
     listen: str = "127.0.0.1:9490"
     replica: str = ""
+    listener: socket.socket | None = None
 
 
 def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
@@ -115,7 +120,7 @@ class Daemon:
         Raises AlertdError if the address to listen on cannot be had.
         """
         loop = asyncio.get_running_loop()
-        web = WebServer(self.settings.listen, self, self._environ)
+        web = WebServer(self.settings.listen, self, self._environ, self.settings.listener)
         async with web, Client(self.settings.etcd) as client:
             self._watch = Watch(client, self.settings.prefix.encode())
             self._dispatcher = await asyncio.to_thread(

@@ -51,7 +51,11 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line, and exit as the contract says; a terminal that lacks a letter gets it escaped."""
+    """Run the command line, and exit as the contract says; a terminal that lacks a letter gets it escaped.
+
+    gRPC's own lines, which would stand between the log's, are kept to errors unless the user asks for more.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

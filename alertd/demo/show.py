@@ -15,7 +15,7 @@ from alertd.daemon import Daemon, DaemonSettings
 from alertd.demo.children import Children
 from alertd.demo.console import Narrator
 from alertd.demo.inbox import Inbox
-from alertd.demo.stage import ACTORS, Stage, free_ports
+from alertd.demo.stage import ACTORS, Stage
 from alertd.demo.story import END, play
 from alertd.errors import AlertdError
 from alertd.etcd.channel import EtcdSettings
@@ -44,7 +44,8 @@ async def show(folder: Path, *, seconds: float | None) -> None:
         loop.add_signal_handler(ending, stop.set)
     if seconds is not None:
         loop.call_later(seconds, stop.set)
-    rules, listen, narrator = find_rules(), f"127.0.0.1:{_page_port()}", Narrator()
+    rules, listener, narrator = find_rules(), _page_listener(), Narrator()
+    listen = f"127.0.0.1:{listener.getsockname()[1]}"
     narrator.say(f"alertd demo: the page is at http://{listen}/, Ctrl-C ends it")
     async with (
         EmbeddedEtcd(folder / "etcd") as etcd,
@@ -52,7 +53,8 @@ async def show(folder: Path, *, seconds: float | None) -> None:
         Inbox(narrator.receive) as inbox,
     ):
         _explain(narrator, etcd.endpoint, rules, inbox.url)
-        settings = DaemonSettings(rules=rules, etcd=EtcdSettings((etcd.endpoint,)), listen=listen, replica="demo")
+        server = EtcdSettings((etcd.endpoint,))
+        settings = DaemonSettings(rules=rules, etcd=server, listen=listen, listener=listener, replica="demo")
         environ = {**os.environ, "ALERTD_OPS_URL": inbox.url}
         daemon = Daemon(settings, environ=environ, observe=narrator.observe)
         stage = Stage(children, folder, etcd.endpoint)
@@ -66,14 +68,11 @@ async def show(folder: Path, *, seconds: float | None) -> None:
     narrator.say("Next: edit rules/, `alertd check`, then `alertd run --embedded`.")
 
 
-def _page_port() -> int:
-    """Return the daemon's usual port, or a free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", _PAGE_PORT))
-            return _PAGE_PORT
-    return free_ports(1)[0]
+def _page_listener() -> socket.socket:
+    """Take the daemon's usual port, or a free one, before anybody else does."""
+    with contextlib.suppress(OSError):
+        return socket.create_server(("127.0.0.1", _PAGE_PORT))
+    return socket.create_server(("127.0.0.1", 0))
 
 
 def _explain(narrator: Narrator, etcd: str, rules: Path, inbox: str) -> None:

@@ -7,8 +7,10 @@ ALERTD_WEB_TOKEN (or its _FILE). The probes say nothing of services, and are ope
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import ipaddress
+import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,10 +73,16 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serves `source` at `listen` (`host:port`; empty: nothing) while it is entered."""
+    """Serves `source` at `listen` (`host:port`; empty: nothing) while it is entered.
 
-    def __init__(self, listen: str, source: Source, environ: Mapping[str, str]) -> None:
+    `listener` is a socket that is bound there beforehand, if any.
+    """
+
+    def __init__(
+        self, listen: str, source: Source, environ: Mapping[str, str], listener: socket.socket | None = None
+    ) -> None:
         self._address = parse_listen(listen)
+        self._listener = listener
         self._app = make_app(source, None if _is_loopback(self._address) else _read_token(environ))
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -89,7 +97,7 @@ class WebServer:
 
     async def __aenter__(self) -> Self:
         if self._address is not None:
-            listener = _bind(*self._address)
+            listener = self._listener or _bind(*self._address)
             config = uvicorn.Config(
                 self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
             )
@@ -159,7 +167,12 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise AlertdError(f'--listen {host}:{port}: {error.strerror}; choose another address, or "" for none') from None
+        why = (
+            "is taken"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be used: {os.strerror(error.errno or 0).lower()}"
+        )
+        raise AlertdError(f'--listen: {host}:{port} {why}; choose another address, or "" for none') from None
 
 
 def _is_loopback(address: tuple[str, int] | None) -> bool:

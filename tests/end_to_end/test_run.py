@@ -60,7 +60,7 @@ def test_rules_that_do_not_load_end_it_at_the_start(
 def test_wrong_options_are_refused_with_the_cure(tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
     """Exit 2, one line that names the option, no traceback."""
     (tmp_path / "rules.yaml").write_text(MINIMUM)
-    done = alertd("run", "--rules", str(tmp_path), *arguments)
+    done = alertd("run", "--rules", str(tmp_path), "--listen", "", *arguments)
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
