@@ -270,7 +270,7 @@ def test_one_service_is_light(etcd: EtcdServer, service: Service) -> None:
         ((), 2, "alertd: --service is missing"),
         (("--service", "a", "--instance", "b", "--check", "exec:true"), 2, "--check exec:… is not supported yet"),
         (("--service", "a", "--config", "x.yaml"), 2, "--config stands instead of the options of one service"),
-        (("--config", "absent.yaml"), 1, "absent.yaml:1:1: error: cannot be read"),
+        (("--config", "absent.yaml"), 1, "absent.yaml:1:1: error: it cannot be read"),
         (
             ("--service", "a", "--instance", "b", "--check", "tcp://h:1", "--every", "28s"),
             2,
