@@ -110,6 +110,7 @@ class Daemon:
         self._woken_at = inf
         """When the deadlines are looked at next, in monotonic seconds."""
         self._sooner = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._is_judged = False
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -123,12 +124,13 @@ class Daemon:
         web = WebServer(self.settings.listen, self, self._environ, self.settings.listener)
         async with web, Client(self.settings.etcd) as client:
             self._watch = Watch(client, self.settings.prefix.encode())
-            self._dispatcher = await asyncio.to_thread(
-                Dispatcher,
-                self._ruleset,
-                lambda delivery: _call_soon(loop, self._report, delivery),
-                clock=read_clock,
-            )
+            async with self._reloading:
+                self._dispatcher = await asyncio.to_thread(
+                    Dispatcher,
+                    self._ruleset,
+                    lambda delivery: _call_soon(loop, self._report, delivery),
+                    clock=read_clock,
+                )
             _log.info(
                 "started",
                 rules=len(self._ruleset.rules),
@@ -155,7 +157,11 @@ class Daemon:
                 await self._stop_delivering()
 
     async def reload(self) -> None:
-        """Read the rules again; what does not load leaves those in force, and says so."""
+        """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
             ruleset, warnings = await asyncio.to_thread(load_rules, self.settings.rules, self._environ)
         except ConfigError as error:
