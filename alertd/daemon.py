@@ -112,6 +112,7 @@ class Daemon:
         self._sooner = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._is_judged = False
+        self._heard_at = 0.0
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -190,6 +191,7 @@ class Daemon:
 
     def _take(self, step: Step) -> None:
         now = read_clock()
+        self._heard_at = now.mono
         engine = self._engine
         if isinstance(step, Events):
             self._do(engine.feed(step.events, now))
@@ -268,9 +270,8 @@ class Daemon:
         """Why the daemon is not ready, empty if it is."""
         if not self._is_judged:
             return "the first snapshot is not judged yet"
-        alive_at = self._watch.alive_at if self._watch is not None else None
-        silent = None if alive_at is None else time.monotonic() - alive_at
-        if silent is None or silent > STALE_AFTER:
+        streamed_at = self._watch.alive_at if self._watch is not None else None
+        if time.monotonic() - max(self._heard_at, streamed_at or 0.0) > STALE_AFTER:
             return "the watch on etcd is stale"
         return ""
 
