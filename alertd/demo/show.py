@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +116,8 @@ async def _play(stage: Stage, narrator: Narrator, etcd: str, stop: asyncio.Event
 
     def finish() -> None:
         narrator.happens("All is well again; Ctrl-C ends the demo. Try meanwhile:")
+        if shutil.which("alertd") is None:
+            narrator.say(f"  . {os.path.relpath(sys.prefix)}/bin/activate")
         narrator.say(f"  alertd status --etcd {etcd}")
         narrator.say(f"  etcdctl --endpoints {etcd} get --prefix /services/")
         narrator.say(f"  etcdctl --endpoints {etcd} del /services/apache/core01")
