@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 _NOT_IN_EFFECT = {
-    "settings": ("registry", "storm", "templates"),
-    "channel": ("fallback", "rate", "templates"),
+    "settings": ("registry", "storm"),
+    "channel": ("fallback",),
     "route": ("group_by", "repeat_interval", "escalate", "continue"),
 }
 _NOT_SUPPORTED_CHANNEL = ("webhook", "headers", "secret")

@@ -73,7 +73,6 @@ def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
     assert folder.write(CONTRACT).problems({"WORD": "x"}) == [
         "rules/a.yaml:6:3: warning: `registry` is not in effect yet",
         "rules/a.yaml:7:3: warning: `storm` is not in effect yet",
-        "rules/a.yaml:27:49: warning: `rate` is not in effect yet",
     ]
 
 

@@ -197,7 +197,6 @@ def test_what_is_read_but_not_in_effect(folder: Folder) -> None:
         "rules/a.yaml:6:23: warning: `fallback` is not in effect yet",
         'rules/a.yaml:6:33: error: a circle of fallbacks: "a" → "b" → "a"',
         "rules/a.yaml:7:23: warning: `fallback` is not in effect yet",
-        "rules/a.yaml:7:36: warning: `rate` is not in effect yet",
         "rules/a.yaml:7:42: error: `rate` must be a number of messages and a duration, such as 20/1m",
         "rules/a.yaml:9:21: warning: `group_by` is not in effect yet",
         "rules/a.yaml:9:39: warning: `escalate` is not in effect yet",
