@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from alertd.engine.registry import Instance
 
 _WILD = re.compile(r"[*?\[]")
-BUILT_INS = ("rule", "service", "instance", "severity", "cause")
 
 
 def is_glob(pattern: str) -> bool:
