@@ -32,6 +32,7 @@ from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.model import Action, Instant, Notification
+from alertd.sdnotify import ServiceManager
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Daemon:
         """Read the rules; raise ConfigError if they are wrong."""
         self.settings = settings
         self._environ = environ
+        self._manager = ServiceManager(environ)
         self._observe = observe
         ruleset, warnings = load_rules(settings.rules, environ)
         chronicle.log_problems(warnings)
@@ -141,6 +143,7 @@ class Daemon:
                 page=web.url or "none",
             )
             auditing = self._start_audits(self._watch)
+            reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
             tasks = [
                 asyncio.create_task(self._follow(self._watch), name="follow"),
                 asyncio.create_task(self._keep_time(), name="keep-time"),
@@ -151,16 +154,21 @@ class Daemon:
                 for task in done:
                     task.result()
             finally:
+                self._manager.stopping()
                 auditing.shutdown(wait=False)
-                for task in tasks:
+                for task in (*tasks, reporting):
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.gather(*tasks, reporting, return_exceptions=True)
                 await self._stop_delivering()
 
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
         async with self._reloading:
+            if self._is_judged:
+                self._manager.reloading()
             await self._reload()
+            if self._is_judged:
+                self._manager.ready()
 
     async def _reload(self) -> None:
         try:
@@ -203,6 +211,7 @@ class Daemon:
             if not self._is_judged:
                 self._is_judged = True
                 settle_memory()
+                self._manager.ready()
                 _log.info("ready", revision=step.revision, **engine.counts)
 
     def _do(self, actions: list[Action]) -> None:
@@ -274,6 +283,11 @@ class Daemon:
         if time.monotonic() - max(self._heard_at, streamed_at or 0.0) > STALE_AFTER:
             return "the watch on etcd is stale"
         return ""
+
+    def _describe(self) -> str:
+        """Return how things stand, in one line."""
+        facts = ", ".join(f"{what} {number}" for what, number in self._engine.counts.items())
+        return self.unready_reason or f"watching: {facts}"
 
     @property
     def ruleset(self) -> Ruleset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -121,10 +122,12 @@ def _plan_many(path: Path, besides: Sequence[str]) -> list[Plan]:
 
 async def _run(plans: Sequence[Plan], settings: EtcdSettings, prefix: str) -> None:
     """Work until a signal ends it; a call to etcd may take no longer than leaves time for another in a lease."""
+    from alertd.sdnotify import ServiceManager
     from alertd.secretary.secretary import run
 
     stop = asyncio.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     shortest = min(plan.pace.ttl for plan in plans)
-    await run(plans, replace(settings, timeout=min(settings.timeout, shortest / 3)), prefix, stop)
+    etcd = replace(settings, timeout=min(settings.timeout, shortest / 3))
+    await run(plans, etcd, prefix, stop, ServiceManager(os.environ))

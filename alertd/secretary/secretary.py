@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alertd.etcd.channel import EtcdSettings
+    from alertd.sdnotify import ServiceManager
     from alertd.secretary.plan import Plan
 
 _log = logging.getLogger("alertd.secretary")
@@ -32,25 +33,36 @@ STOP_SECONDS = 1.5
 _FIRST_RETRY = 0.2
 
 
-async def run(plans: Sequence[Plan], etcd: EtcdSettings, prefix: str, stop: asyncio.Event) -> None:
+async def run(
+    plans: Sequence[Plan], etcd: EtcdSettings, prefix: str, stop: asyncio.Event, manager: ServiceManager
+) -> None:
     """Hold the keys of all plans until `stop` is set, then announce that they stop.
 
+    The `manager` hears that we are ready once we probe: that a service is not well is no fault of its secretary's.
     Should one of them break by a fault of ours, nothing is announced: the leases end, and that is the truth.
     """
     async with Client(etcd) as client:
         trouble = Trouble("trouble with etcd")
         secretaries = [Secretary(plan, client, prefix, trouble) for plan in plans]
         working = [asyncio.create_task(each.work(), name=each.plan.name) for each in secretaries]
+        reporting = asyncio.create_task(manager.report(lambda: _describe(secretaries)), name="report")
+        manager.ready()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*working, stopping):
+            manager.stopping()
+            for task in (*working, stopping, reporting):
                 task.cancel()
-            await asyncio.gather(*working, stopping, return_exceptions=True)
+            await asyncio.gather(*working, stopping, reporting, return_exceptions=True)
         for task in done - {stopping}:
             task.result()
         await asyncio.gather(*(each.stop() for each in secretaries))
+
+
+def _describe(secretaries: Sequence[Secretary]) -> str:
+    """Return how things stand, in one line."""
+    return f"holding {sum(each.is_holding for each in secretaries)} of {len(secretaries)} keys"
 
 
 class Secretary:
@@ -64,6 +76,11 @@ class Secretary:
         self._rivalry = Trouble(f"{plan.name} has a rival")
         self._backoff = Backoff(first=_FIRST_RETRY, cap=plan.pace.every)
         self._last_reason = ""
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether the key is, or may be, ours."""
+        return self._hold.is_held
 
     async def work(self) -> None:
         """Probe and act for ever; a first round shortened by chance keeps many secretaries from acting in step."""
