@@ -49,11 +49,23 @@ def etcd_environment() -> dict[str, str]:
 
 
 class EtcdServer:
-    """One etcd process. `flags` are added to its command line; `scheme` is https for one that speaks TLS."""
+    """One etcd process. `flags` are added to its command line; `scheme` is https for one that speaks TLS.
 
-    def __init__(self, folder: Path, *, name: str = "one", flags: Sequence[str] = (), scheme: str = "http") -> None:
+    It serves clients and members at `address`, and tells of its health on loopback.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "one",
+        flags: Sequence[str] = (),
+        scheme: str = "http",
+        address: str = HOST,
+    ) -> None:
         self.folder = folder
         self.name = name
+        self.address = address
         self.flags = tuple(flags)
         self.port = free_port()
         self.peer_port = free_port()
@@ -66,12 +78,12 @@ class EtcdServer:
     @property
     def endpoint(self) -> str:
         """`host:port` for clients."""
-        return f"{HOST}:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def peer_url(self) -> str:
         """Where the other members find this one."""
-        return f"http://{HOST}:{self.peer_port}"
+        return f"http://{self.address}:{self.peer_port}"
 
     @property
     def data(self) -> Path:

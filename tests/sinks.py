@@ -1,4 +1,4 @@
-"""Real receivers on loopback for tests: an inbox for webhooks that can misbehave, and one for mail."""
+"""Real receivers for tests: an inbox for webhooks that can misbehave, and one for mail."""
 
 from __future__ import annotations
 
@@ -66,17 +66,18 @@ class HttpInbox(Box):
     taken from `answers` while there are any, then `default`.
     """
 
-    def __init__(self, default: Answer) -> None:
+    def __init__(self, default: Answer, address: str) -> None:
         super().__init__()
         self.answers: deque[Answer] = deque()
         self.default = default
+        self.address = address
         self.port = 0
         self.ended = threading.Event()
 
     @property
     def url(self) -> str:
         """The inbox as an Apprise URL, without a path."""
-        return f"json://127.0.0.1:{self.port}"
+        return f"json://{self.address}:{self.port}"
 
     def next_answer(self) -> Answer:
         """Take the answer for the request at hand."""
@@ -133,7 +134,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, inbox: HttpInbox) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((inbox.address, 0), _Handler)
         self.inbox = inbox
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -149,9 +150,9 @@ def _object_in(raw: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def http_inbox(default: Answer = Answer()) -> Iterator[HttpInbox]:
-    """Run an inbox on an ephemeral port of loopback."""
-    inbox = HttpInbox(default)
+def http_inbox(default: Answer = Answer(), address: str = "127.0.0.1") -> Iterator[HttpInbox]:
+    """Run an inbox on an ephemeral port."""
+    inbox = HttpInbox(default, address)
     server = _Server(inbox)
     inbox.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
