@@ -1,10 +1,10 @@
-"""`python -m tests.bench [PART ...]`: measure, and print one table. Parts: engine throughput latency start commands."""
+"""`python -m tests.bench [PART ...]`: measure, and print one table. Parts are the names in `PARTS`; none means all."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import engine, live
+from tests.bench import engine, live, rest
 
 PARTS = {
     "engine": engine.run,
@@ -12,6 +12,7 @@ PARTS = {
     "latency": live.latency,
     "start": live.start,
     "commands": live.commands,
+    "rest": rest.rest,
 }
 
 
