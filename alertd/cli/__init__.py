@@ -53,9 +53,10 @@ def _options(
 def main() -> None:
     """Run the command line, and exit as the contract says; a terminal that lacks a letter gets it escaped.
 
-    gRPC's own lines, which would stand between the log's, are kept to errors unless the user asks for more.
+    gRPC's own lines, which would stand between the log's, are kept away unless the user asks for them: what they say of a
+    failed call is in its error.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
