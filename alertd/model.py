@@ -133,6 +133,12 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     SETTLED = "settled"
     FORGOTTEN = "forgotten"
+    REMINDER = "reminder"
+    """A repeat for a group that still fires."""
+    ESCALATED = "escalated"
+    """Nobody has acted: somebody else is told as well."""
+    DIGEST = "digest"
+    """The one message of a storm; its entries are firing or resolved."""
 
 
 class Reason(StrEnum):
@@ -176,6 +182,75 @@ class Reason(StrEnum):
     """The channel has `send_resolved: false`."""
     CHANNEL_GONE = "channel-gone"
     """The channel that was told is no longer in the ruleset."""
+    SILENCED = "silenced"
+    """A person, or a window, keeps it quiet: nobody is told."""
+    INHIBITED = "inhibited"
+    """Another alert that fires says it all: nobody is told."""
+    UNMUTED = "unmuted"
+    """Nothing mutes it any more; what still fires is told now."""
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody has taken it on: no reminders and no escalation."""
+    UNACKNOWLEDGED = "unacknowledged"
+    """The acknowledgement ended, or was taken back."""
+    HELD_IN_STORM = "held-in-storm"
+    """Too many groups at once for the channel: it is told in one digest."""
+
+
+class Mute(NamedTuple):
+    """What keeps an alert quiet: a silence (its id), or an inhibition (the rule whose alert inhibits)."""
+
+    reason: Reason
+    by: str
+    comment: str = ""
+
+    def __str__(self) -> str:
+        return f"{'silence' if self.reason is Reason.SILENCED else 'inhibited'}:{self.by}"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which alerts are meant: every name in `is_` must match one of its patterns, no name in `not_` may match any.
+
+    Patterns are exact or globs; names are those of the one namespace (built-ins, labels, dotted fields). What an alert
+    has not never matches, so it satisfies a `not_`.
+    """
+
+    is_: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Keeps alerts quiet until a moment, or while one of the windows named in `during` is open.
+
+    `until_resolved` ends it earlier: when the last alert that it muted has resolved. `source` is `file:line` for one
+    that is kept as code, empty for one that a person made.
+    """
+
+    id: str
+    match: Match
+    until: datetime | None = None
+    during: tuple[str, ...] = ()
+    until_resolved: bool = False
+    author: str = ""
+    comment: str = ""
+    at: datetime | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Somebody has taken an alert on, until a moment or until it resolves.
+
+    `since` is the alert's own `since` as the person saw it, so that the next firing is not taken for this one.
+    """
+
+    alert_id: str
+    by: str
+    comment: str
+    at: datetime
+    until: datetime
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +294,10 @@ class ServiceFacts:
     known: int
     expected: int | None = None
     instances: tuple[InstanceFacts, ...] = ()
+    common: Mapping[str, str] = field(default_factory=dict)
+    """What all the lost have in common (if they are at least two) and not all those up: `{"rack": "r7"}`."""
+    recent: tuple[Transition, ...] = ()
+    """The latest transitions, oldest first, at most 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +329,8 @@ class Alert:
     values: tuple[str, ...] = ()
     changes: int = 0
     between: Instant | None = None
+    muted: Mute | None = None
+    acknowledged: Ack | None = None
 
     @property
     def target(self) -> str:
@@ -271,12 +352,20 @@ class Entry(NamedTuple):
     alert: Alert
 
 
+class Escalation(NamedTuple):
+    """Who is told as well at `at` if nobody acts until then."""
+
+    channels: tuple[str, ...]
+    at: Instant
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One message about one group to one channel.
 
     `id` is a function of what the message is about, so that every replica gives it the same one. `still_firing` counts
     the group's alerts that fire after this message. `services` holds the facts of each service named by an entry.
+    `group` names the group for people and logs, `digest` for a digest.
     """
 
     id: str
@@ -287,6 +376,12 @@ class Notification:
     services: Mapping[str, ServiceFacts]
     still_firing: int
     at: Instant
+    next: tuple[Escalation, ...] = ()
+    """Who will be told, and when, if nobody acts."""
+    standing: tuple[Alert, ...] = ()
+    """The other alerts of the group that fire and that the channel was told of; only for channels that want them."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the group is grouped by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ class Builder:
         if first is not None and nodes[-1] is not first:
             self._complain(first.place, "the default route must be the last")
         if written is None:
-            return Route()
-        return Route().model_copy(
+            return Route(default=True)
+        return Route(default=True).model_copy(
             update={
                 "channels": written.channels,
                 "group_wait": written.group_wait,

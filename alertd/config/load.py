@@ -87,7 +87,7 @@ def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: boo
         services=builder.services(sections),
         rules=builder.rules(sections),
         channels=builder.channels(sections),
-        route=builder.route(sections.routes),
+        routes=(builder.route(sections.routes),),
         digest=_digest(files),
     )
     problems += [*sections.problems, *builder.problems, *check_references(sections)]

@@ -29,7 +29,8 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from alertd import duration, template
-from alertd.model import Place, Severity
+from alertd.model import Match, Place, Severity, Silence
+from alertd.window import Window
 
 
 def text_as_written(value: object) -> object:
@@ -204,6 +205,8 @@ class Settings(Section):
     registry: RegistryTrouble = RegistryTrouble()
     storm: Storm = Storm()
     forget_after: PositiveDuration = 7 * 86400.0
+    resolve_muted: bool = True
+    """Whether what was told and resolves while it is muted is told as resolved at once, or only when the mute ends."""
     templates: Templates = Templates()
 
     @field_validator("timezone")
@@ -362,9 +365,10 @@ class Target(Section):
 
 
 class Channel(Section):
-    """A name for one or more targets."""
+    """A name for one or more targets, or for one webhook."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[Target, ...] = ()
+    webhook: Webhook | None = None
     send_resolved: bool = True
     fallback: Name | None = None
     rate: Rate | None = None
@@ -372,13 +376,74 @@ class Channel(Section):
     place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
 
 
-class Route(Section):
-    """Which channels are told, and when."""
+class EscalationStep(Section):
+    """Who is told as well if nobody acts within `after`, counted from when the alert was first told."""
 
-    default: Literal[True] = True
+    after: PositiveDuration
+    channels: Names
+
+
+class Route(Section):
+    """Which channels are told of what it matches, grouped how, and when.
+
+    The default route, the last one, matches everything. `channels` is None where it chooses none: the default route's
+    then, and for that one every channel. `during` are names of windows, one of which must be open.
+    """
+
+    match: Match = Match()
+    during: tuple[str, ...] = ()
+    default: bool = False
     channels: Names | None = None
+    group_by: Names = ("rule", "service")
     group_wait: Duration = 5.0
     group_interval: Duration = 60.0
+    repeat_interval: PositiveDuration = 14_400.0
+    escalate: tuple[EscalationStep, ...] = ()
+    continue_: bool = False
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+
+
+# --- what keeps quiet ------------------------------------------------------------------------------------------------
+
+
+class Inhibition(Section):
+    """While an alert that `if_` matches fires, those that `mute` matches are muted where all of `equal` are equal.
+
+    What one of the two has not is not equal.
+    """
+
+    if_: Match
+    mute: Match
+    equal: tuple[str, ...] = ()
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+
+
+class Heartbeat(Section):
+    """A sign of life, to a channel or a URL, `every` so often; withheld while alertd could not tell of anything."""
+
+    name: Name
+    every: PositiveDuration
+    channel: Name | None = None
+    url: SecretStr | None = None
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+
+
+class Report(Section):
+    """A summary to a channel, whenever `cron` says so in the time zone."""
+
+    name: Name
+    cron: str
+    channel: Name
+    timezone: str = "UTC"
+    place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+
+
+class Webhook(Section):
+    """Where Alertmanager's webhook document (version 4) goes, with which headers; `secret` signs it."""
+
+    url: SecretStr
+    headers: Mapping[str, SecretStr] = {}
+    secret: SecretStr | None = None
 
 
 class Ruleset(Section):
@@ -388,8 +453,19 @@ class Ruleset(Section):
     services: Mapping[str, ServiceSpec] = {}
     rules: tuple[Rule, ...] = ()
     channels: Mapping[str, Channel] = {}
-    route: Route = Route()
+    routes: tuple[Route, ...] = (Route(default=True),)
+    """In their order; the last is the default one."""
+    windows: Mapping[str, Window] = {}
+    inhibit: tuple[Inhibition, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
+    reports: tuple[Report, ...] = ()
     digest: str = ""
+
+    @property
+    def route(self) -> Route:
+        """The default route."""
+        return self.routes[-1]
 
 
 def source_of(rule: Rule, digest: str) -> str:

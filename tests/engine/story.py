@@ -37,11 +37,12 @@ def rule(name: str = "r", service: str | list[str] = "apache", **fields: Any) ->
 
 def ruleset(*rules: Rule, **fields: Any) -> Ruleset:
     """Return a ruleset; `group_wait` and `group_interval` are those of the default route, as in YAML."""
-    route = Route(group_wait=fields.pop("group_wait", "0s"), group_interval=fields.pop("group_interval", "0s"))
+    wait, interval = fields.pop("group_wait", "0s"), fields.pop("group_interval", "0s")
+    routes = fields.pop("routes", (Route(default=True, group_wait=wait, group_interval=interval),))
     services = {name: ServiceSpec(**spec) for name, spec in fields.pop("services", {}).items()}
     settings = fields.pop("settings", Settings(flap=False))
     channels: dict[str, Channel] = fields.pop("channels", {})
-    return Ruleset(rules=rules, route=route, services=services, settings=settings, channels=channels, **fields)
+    return Ruleset(rules=rules, routes=routes, services=services, settings=settings, channels=channels, **fields)
 
 
 class Story:
