@@ -397,5 +397,12 @@ class Decision:
     detail: str = ""
 
 
-Action = Transition | Decision | Notification
+class Lifted(NamedTuple):
+    """A silence that was to last until all is resolved has ended."""
+
+    silence: str
+    at: Instant
+
+
+Action = Transition | Decision | Notification | Lifted
 """What the engine answers with; the shell logs all, and delivers the notifications."""

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from typing_extensions import override
 
 from alertd.engine.alert import LiveAlert
-from alertd.engine.match import Where
+from alertd.engine.match import VARYING, Labels, Where
 from alertd.model import Cause, Instant, Reason
 from alertd.values import as_number, as_written, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from alertd.engine.group import Group
+    from alertd.engine.desk import Desk
     from alertd.engine.registry import Change, Instance, Service
+    from alertd.engine.routing import Plan
     from alertd.engine.rules import CompiledRule
 
 
@@ -43,18 +44,20 @@ class Condition(ABC):
 
     per_field = ""
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
         self.rule = rule
         self.service = service
-        self.group = group
-        constants = {
-            **service.labels,
-            **rule.rule.labels,
+        self.desk = desk
+        labels = {**service.labels, **rule.rule.labels}
+        self.constants: Mapping[str, str] = {
+            **{name: text for name, text in labels.items() if name not in VARYING},
             "rule": rule.rule.name,
             "service": service.name,
             "severity": rule.rule.severity,
         }
-        self.where = Where(rule.rule.where, constants)
+        self.where = Where(rule.rule.where, self.constants)
+        self.plan: Plan | None = None
+        self._group_values: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.alerts: dict[Instance | str | None, LiveAlert] = {}
 
     @abstractmethod
@@ -98,10 +101,20 @@ class Condition(ABC):
             else:
                 alert.end(Reason.RULE_GONE, now)
 
+    def values_of(self, names: tuple[str, ...], alert: LiveAlert) -> tuple[str, ...]:
+        """Return what an alert has under each of `names`, "" where it has no such thing; remembered if all share it."""
+        values = self._group_values.get(names)
+        if values is None:
+            labels = Labels(alert)
+            values = tuple(labels.get(name) or "" for name in names)
+            if all(name in self.constants for name in names):
+                self._group_values[names] = values
+        return values
+
     def _alert(self, key: Instance | str | None, instance: Instance | None, per: str | None) -> LiveAlert:
         alert = self.alerts.get(key)
         if alert is None:
-            alert = self.alerts[key] = LiveAlert(self, self.group, instance, per)
+            alert = self.alerts[key] = LiveAlert(self, instance, per)
         return alert
 
 
@@ -136,8 +149,8 @@ class InstanceCondition(Condition):
 class InstanceDown(InstanceCondition):
     """`instance: down`: it is down with one of the causes, and nobody took its place."""
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
-        super().__init__(rule, service, group)
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
+        super().__init__(rule, service, desk)
         causes = {Cause(cause) for cause in rule.rule.when.cause or ("failing", "deleted", "expired", "missed")}
         if causes & {Cause.EXPIRED, Cause.DELETED}:
             causes.add(Cause.MISSED)
@@ -166,7 +179,7 @@ class InstanceUp(InstanceCondition):
     def judge(self, changes: Sequence[Change], now: Instant, *, calm: bool) -> None:
         for instance, went in changes:
             if went and self.holds(instance):
-                LiveAlert(self, self.group, instance, None).tell_once(now, instance)
+                LiveAlert(self, instance, None).tell_once(now, instance)
 
     @override
     def judge_all(self, now: Instant) -> None:
@@ -193,8 +206,8 @@ class Malformed(InstanceCondition):
 class FieldValue(InstanceCondition):
     """`value:`: the instance's data says so. While it is gone, or its value malformed, the state is kept."""
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
-        super().__init__(rule, service, group)
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
+        super().__init__(rule, service, desk)
         value = rule.rule.when.value
         assert value is not None  # noqa: S101 - `make_condition` comes here only with a `value`
         self._value = value

@@ -11,15 +11,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alertd.engine.alert import Desk
+from alertd.engine.calendar import Calendar
 from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
 from alertd.engine.counting import Changes, Distinct, InstanceCount
+from alertd.engine.desk import Desk
 from alertd.engine.facts import describe_alert, describe_service
-from alertd.engine.group import Group, Router
+from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
+from alertd.engine.routing import Router
 from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
-from alertd.engine.timers import Timers
-from alertd.model import Action, Alert, EventKind, Instant, KeyEvent, Reason, ServiceFacts
+from alertd.engine.timers import Timer, Timers
+from alertd.model import (
+    Ack,
+    Action,
+    Alert,
+    AlertState,
+    EventKind,
+    Instant,
+    KeyEvent,
+    Reason,
+    ServiceFacts,
+    Silence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,13 +47,16 @@ class Engine:
     def __init__(self, ruleset: Ruleset, prefix: bytes) -> None:
         self._out: list[Action] = []
         self._timers = Timers()
-        self._desk = Desk(self._timers, self._out, Router(ruleset))
+        self._desk = Desk(self._timers, self._out)
+        self._desk.mutes = Mutes(self._desk)
         self._registry = Registry(prefix, self._timers, self._out, self)
         self._dirty: dict[Instance, bool] | None = None
         """While a gap is open: the instances touched in it, and whether they went up or down."""
         self._unjudged: list[Service] = []
         """Services named by the rules that no event has touched since they became known."""
-        self._groups: dict[tuple[str, str], Group] = {}
+        self._calendar_timer = Timer(self._look_at_calendar)
+        self._ruleset = ruleset
+        self._has_begun = False
         self._install(ruleset)
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -69,6 +85,7 @@ class Engine:
 
     def open_gap(self, now: Instant, began: Instant | None = None) -> list[Action]:
         """Begin to catch up: what follows happened at some time since `began`, and is judged at its end."""
+        self._begin(now)
         if self._dirty is None:
             self._dirty = {}
             self._registry.gap_began = None if self._registry.is_first_listing else began or now
@@ -101,7 +118,47 @@ class Engine:
 
     def load(self, ruleset: Ruleset, now: Instant) -> list[Action]:
         """Judge by `ruleset` from now on; alerts whose rule and target remain live on."""
+        self._begin(now)
         self._install(ruleset, now)
+        self._desk.mutes.load(ruleset, now)
+        self._desk.rehome(now)
+        self._look_at_calendar(now)
+        return self._finish(now)
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def silence(self, silence: Silence, now: Instant) -> list[Action]:
+        """Keep quiet what a silence matches; one of the same id is replaced."""
+        self._begin(now)
+        self._desk.mutes.add(silence, now)
+        self._look_at_calendar(now)
+        return self._finish(now)
+
+    def lift(self, silence_id: str, now: Instant) -> list[Action]:
+        """End a silence before its time."""
+        self._desk.mutes.lift(silence_id, now)
+        return self._finish(now)
+
+    def acknowledge(self, ack: Ack, now: Instant) -> list[Action]:
+        """Take note that somebody has taken on an alert, which may not be known yet."""
+        self._desk.acks[ack.alert_id] = ack
+        alert = self._desk.active.get(ack.alert_id)
+        if alert is not None and alert.ack is not None:
+            self._desk.decide(alert, Reason.ACKNOWLEDGED, now, ack.by)
+        self._look_at_calendar(now)
+        return self._finish(now)
+
+    def unacknowledge(self, alert_id: str, now: Instant) -> list[Action]:
+        """Take note that nobody has taken on an alert any longer."""
+        self._end_ack(alert_id, now)
+        return self._finish(now)
+
+    def forget(self, service: str, instance: str | None, now: Instant) -> list[Action]:
+        """Forget an instance that is gone, or (None) all of a service's; one that is there stays."""
+        known = self._registry.services.get(service)
+        for each in list(known.instances) if known is not None else ():
+            if not each.is_present and instance in (None, each.name):
+                self._registry.forget(each, now)
         return self._finish(now)
 
     # --- view --------------------------------------------------------------------------------------------------------
@@ -128,6 +185,10 @@ class Engine:
         """Return the alerts that are pending, firing or flapping."""
         return (describe_alert(alert) for alert in self._desk.active.values())
 
+    def silences(self) -> Iterator[tuple[Silence, bool, int]]:
+        """Return the silences that are not over, each with whether it holds now, and how many alerts it keeps quiet."""
+        return ((live.silence, live.is_active, len(live.muting)) for live in self._desk.mutes.silences())
+
     # --- what the registry asks --------------------------------------------------------------------------------------
 
     def match(self, service: Service) -> None:
@@ -146,6 +207,37 @@ class Engine:
             condition.forget(instance, now)
         if len(service.instances) == 1 and not service.is_named:
             self._leave(service, Reason.FORGOTTEN, now)
+
+    # --- the calendar ------------------------------------------------------------------------------------------------
+
+    def _begin(self, now: Instant) -> None:
+        """Look at the clock for the first time: only now can windows and silences be judged."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._desk.calendar.turn(now.wall)
+            self._desk.mutes.load(self._ruleset, now)
+            self._look_at_calendar(now)
+
+    def _look_at_calendar(self, now: Instant) -> None:
+        """Let windows open and close, silences and acknowledgements end, and see when to look again."""
+        desk = self._desk
+        desk.calendar.turn(now.wall)
+        desk.mutes.turn(now)
+        for alert_id, ack in list(desk.acks.items()):
+            if ack.until <= now.wall:
+                self._end_ack(alert_id, now)
+        due = desk.calendar.due(now, (*desk.mutes.ends(), *(ack.until for ack in desk.acks.values())))
+        if due is not None:
+            self._timers.start(self._calendar_timer, due)
+
+    def _end_ack(self, alert_id: str, now: Instant) -> None:
+        alert = self._desk.active.get(alert_id)
+        was_taken_on = alert is not None and alert.ack is not None
+        self._desk.acks.pop(alert_id, None)
+        if alert is not None and was_taken_on and alert.state is AlertState.FIRING:
+            self._desk.decide(alert, Reason.UNACKNOWLEDGED, now)
+            for member in alert.memberships:
+                member.group.chase(now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +272,10 @@ class Engine:
         self._rules = compile_rules(ruleset)
         self._index = RuleIndex(self._rules)
         self._specs = SpecIndex(ruleset.services)
-        self._desk.router = Router(ruleset)
+        self._ruleset = ruleset
+        self._desk.settings = ruleset.settings
+        self._desk.calendar = Calendar(ruleset.windows, None if now is None else now.wall)
+        self._desk.router = Router(ruleset, self._desk.calendar)
         registry = self._registry
         registry.forget_after = ruleset.settings.forget_after
         named = dict.fromkeys((*self._index.named, *self._specs.named))
@@ -216,21 +311,13 @@ class Engine:
             del self._registry.services[service.name]
 
     def _give_conditions(self, service: Service, rules: list[CompiledRule]) -> None:
-        service.conditions = tuple(make_condition(rule, service, self._group(rule, service)) for rule in rules)
+        service.conditions = tuple(make_condition(rule, service, self._desk) for rule in rules)
         service.keeps_fields = any(condition.reads_fields for condition in service.conditions)
-
-    def _group(self, rule: CompiledRule, service: Service) -> Group:
-        key = (rule.rule.name, service.name)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = Group(rule.rule.name, service, self._desk)
-        return group
 
     def _leave(self, service: Service, reason: Reason, now: Instant) -> None:
         """End all that is judged about a service that is no longer known."""
         for condition in service.conditions:
             self._end_all(condition, reason, now)
-            self._groups.pop((condition.rule.rule.name, service.name), None)
 
     def _end_all(self, condition: Condition, reason: Reason, now: Instant) -> None:
         for alert in condition.alerts.values():
@@ -238,20 +325,20 @@ class Engine:
         condition.alerts.clear()
 
 
-def make_condition(rule: CompiledRule, service: Service, group: Group) -> Condition:
+def make_condition(rule: CompiledRule, service: Service, desk: Desk) -> Condition:
     """Return what judges `rule` on `service`."""
     when = rule.rule.when
     if when.instances is not None:
-        return InstanceCount(rule, service, group)
+        return InstanceCount(rule, service, desk)
     if when.instance == "down":
-        return InstanceDown(rule, service, group)
+        return InstanceDown(rule, service, desk)
     if when.instance == "up":
-        return InstanceUp(rule, service, group)
+        return InstanceUp(rule, service, desk)
     if when.distinct is not None:
-        return Distinct(rule, service, group)
+        return Distinct(rule, service, desk)
     if when.changes is not None:
-        return Changes(rule, service, group)
-    return FieldValue(rule, service, group) if when.value is not None else Malformed(rule, service, group)
+        return Changes(rule, service, desk)
+    return FieldValue(rule, service, desk) if when.value is not None else Malformed(rule, service, desk)
 
 
 def _judge_all(service: Service, now: Instant) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alertd.engine.alert import LiveAlert
-    from alertd.engine.group import Group
+    from alertd.engine.desk import Desk
     from alertd.engine.registry import Change, Instance, Service
     from alertd.engine.rules import CompiledRule
 
@@ -63,8 +63,8 @@ class Seat:
 class InstanceCount(ServiceCondition):
     """`instances: {below|above}`: how many are up, after `where`, maybe for each value of a field (`per`)."""
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
-        super().__init__(rule, service, group)
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
+        super().__init__(rule, service, desk)
         bound = rule.rule.when.instances
         assert bound is not None  # noqa: S101 - `make_condition` comes here only with `instances`
         self.per_field = bound.per or ""
@@ -210,8 +210,8 @@ class InstanceCount(ServiceCondition):
 class Distinct(ServiceCondition):
     """`distinct:`: how many values of a field the instances up show."""
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
-        super().__init__(rule, service, group)
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
+        super().__init__(rule, service, desk)
         distinct = rule.rule.when.distinct
         assert distinct is not None  # noqa: S101 - `make_condition` comes here only with `distinct`
         self._distinct = distinct
@@ -284,8 +284,8 @@ class Changes(ServiceCondition):
     first registration of an instance, which only then has something to come back from.
     """
 
-    def __init__(self, rule: CompiledRule, service: Service, group: Group) -> None:
-        super().__init__(rule, service, group)
+    def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
+        super().__init__(rule, service, desk)
         changes = rule.rule.when.changes
         assert changes is not None  # noqa: S101 - `make_condition` comes here only with `changes`
         self._changes = changes
@@ -346,7 +346,7 @@ class Changes(ServiceCondition):
         recent.times.append(at)
         is_too_many = self._is_too_many(recent, at)
         if is_too_many:
-            self.group.desk.timers.start(recent.fades, recent.times[0] + self._changes.within)
+            self.desk.timers.start(recent.fades, recent.times[0] + self._changes.within)
         return is_too_many
 
     def _is_too_many(self, recent: Recent, at: float) -> bool:

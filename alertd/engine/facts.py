@@ -19,6 +19,9 @@ LISTED = 50
 
 _RAW_SHOWN = 500
 
+_COMPARED = 1_000
+"""Instances of a service that are looked at for what they have in common."""
+
 
 def describe_alert(alert: LiveAlert) -> Alert:
     """Return what there is to say of an alert now."""
@@ -44,6 +47,8 @@ def describe_alert(alert: LiveAlert) -> Alert:
         values=measure.values,
         changes=0 if alert.changes is None else alert.changes.changes,
         between=alert.between,
+        muted=alert.muted,
+        acknowledged=alert.ack,
     )
 
 
@@ -63,8 +68,13 @@ def describe_instance(instance: Instance) -> InstanceFacts:
     )
 
 
-def describe_service(service: Service, spoken_of: Iterable[Instance] = ()) -> ServiceFacts:
-    """Return what there is to say of a service now; the instances `spoken_of` are listed first, if they are known."""
+def describe_service(service: Service, spoken_of: Iterable[Instance] = (), *, listed: int = LISTED) -> ServiceFacts:
+    """Return what there is to say of a service now, with at most `listed` of its instances.
+
+    Those `spoken_of` are listed first, if they are known. With none listed, only the counts are told.
+    """
+    if not listed:
+        return ServiceFacts(service.name, service.up, service.up + len(service.lost), service.expected)
     instances = service.instances
     ups = islice((instance for instance in instances if instance.up), LISTED)
     ordered = chain(
@@ -74,11 +84,39 @@ def describe_service(service: Service, spoken_of: Iterable[Instance] = ()) -> Se
         sorted(ups, key=lambda instance: instance.name),
         instances,
     )
-    listed = islice(dict.fromkeys(islice(ordered, 2 * LISTED)), LISTED)
+    shown = islice(dict.fromkeys(islice(ordered, 2 * listed)), listed)
     return ServiceFacts(
         name=service.name,
         up=service.up,
         known=service.up + len(service.lost),
         expected=service.expected,
-        instances=tuple(describe_instance(instance) for instance in listed),
+        instances=tuple(describe_instance(instance) for instance in shown),
+        common=_find_common(service),
+        recent=tuple(service.recent),
     )
+
+
+def _find_common(service: Service) -> dict[str, str]:
+    """Return the fields that all the lost show with one value and that not all those up show with the same."""
+    if len(service.lost) < 2:
+        return {}
+    common: dict[str, str] | None = None
+    for instance in islice(service.lost, _COMPARED):
+        fields = _written_fields(instance)
+        common = fields if common is None else dict(common.items() & fields.items())
+        if not common:
+            return {}
+    ups = islice((instance for instance in service.instances if instance.up), _COMPARED)
+    shared: dict[str, str] | None = None
+    for instance in ups:
+        fields = _written_fields(instance)
+        shared = fields if shared is None else dict(shared.items() & fields.items())
+        if not shared:
+            break
+    return dict(sorted((common or {}).items() - (shared or {}).items()))
+
+
+def _written_fields(instance: Instance) -> dict[str, str]:
+    """Return the fields of an instance's last value that have one word for a value, without what secretaries add."""
+    texts = {name: values.as_written(value) for name, value in instance.read_fields().items()}
+    return {name: text for name, text in texts.items() if text and name not in {"status", "reason"}}

@@ -1,29 +1,26 @@
-"""Who is told, together with what else, and when.
+"""What one message speaks of: the alerts of one route that share what it groups by, and when they are told.
 
-A group is what one message speaks of: here the alerts of one rule on one service. A change is told `group_wait` after
-it, and changes meanwhile join; a firing no sooner than `group_interval` after the group's last message. A resolve goes
-where the firing was told, whatever the rules say now.
+A change is told `group_wait` after it, and changes meanwhile join; a firing no sooner than `group_interval` after the
+group's last message. A resolve goes where the firing was told, whatever the routes say now. While something fires that
+nobody has acknowledged, it is repeated every `repeat_interval`, and others are told as the route's steps say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
 from alertd.engine.facts import describe_alert, describe_service
-from alertd.engine.timers import Timer
-from alertd.model import Decision, Entry, Instant, Kind, Notification, Reason
+from alertd.engine.timers import Timer, stop
+from alertd.model import AlertState, Entry, Escalation, Instant, Kind, Notification, Reason
 
 if TYPE_CHECKING:
-    from alertd.config.schema import Ruleset
-    from alertd.engine.alert import Desk, LiveAlert
-    from alertd.engine.registry import Service
+    from collections.abc import Iterable, Sequence
 
-LOG_CHANNEL = "log"
-"""The built-in channel, told where no channel is configured."""
+    from alertd.config.schema import Route
+    from alertd.engine.desk import Desk
+    from alertd.engine.membership import Membership
 
 _SUBJECTS: tuple[tuple[Kind, ...], ...] = (
     (Kind.FIRING, Kind.RESOLVED),
@@ -34,139 +31,246 @@ _SUBJECTS: tuple[tuple[Kind, ...], ...] = (
 """Kinds that share a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """Who is told of a rule's alerts, and when; waits in seconds."""
-
-    channels: tuple[str, ...]
-    group_wait: float
-    group_interval: float
-
-
-class Router:
-    """Answers who is told, by the ruleset in force."""
-
-    __slots__ = ("_default", "_resolved_wanted", "_rules")
-
-    def __init__(self, ruleset: Ruleset) -> None:
-        route = ruleset.route
-        everyone = tuple(ruleset.channels) or (LOG_CHANNEL,)
-        self._default = Routing(route.channels or everyone, route.group_wait, route.group_interval)
-        self._rules = {
-            rule.name: Routing(rule.channels, route.group_wait, route.group_interval)
-            for rule in ruleset.rules
-            if rule.channels is not None
-        }
-        self._resolved_wanted = {name: channel.send_resolved for name, channel in ruleset.channels.items()}
-        self._resolved_wanted[LOG_CHANNEL] = True
-
-    def route(self, rule: str) -> Routing:
-        """Return who is told of alerts of `rule`."""
-        return self._rules.get(rule, self._default)
-
-    def wants(self, channel: str, kind: Kind) -> Reason | None:
-        """Return why `channel` is not told of `kind`, or None if it is."""
-        if channel not in self._resolved_wanted:
-            return Reason.CHANNEL_GONE
-        if kind is Kind.RESOLVED and not self._resolved_wanted[channel]:
-            return Reason.RESOLVE_NOT_WANTED
-        return None
-
-
 class Group:
-    """The alerts of one rule on one service, and what is still to be told of them."""
+    """The alerts of one group, and what is still to be told of them."""
 
     __slots__ = (
+        "_chase",
         "_last",
         "_news",
-        "_timer",
+        "_reminders",
+        "_spoke",
+        "_tell",
         "desk",
         "firing",
-        "rule",
-        "service",
+        "key",
+        "labels",
+        "members",
+        "route",
     )
 
-    def __init__(self, rule: str, service: Service, desk: Desk) -> None:
-        self.rule = rule
-        self.service = service
+    def __init__(self, key: tuple[str, ...], labels: dict[str, str], desk: Desk) -> None:
+        self.key = key
+        self.labels = labels
         self.desk = desk
+        self.route: Route
+        self.members: dict[Membership, None] = {}
         self.firing = 0
         """How many of its alerts fire."""
-        self._news: dict[LiveAlert, None] = {}
+        self._news: dict[Membership, None] = {}
         self._last = -inf
-        self._timer = Timer(self._tell)
+        self._spoke = -inf
+        self._reminders = 0
+        self._tell = Timer(self._tell_news)
+        self._chase = Timer(self._remind_and_escalate)
 
-    def note(self, alert: LiveAlert, now: Instant) -> None:
-        """Take note that `alert` has news, and let it be told in time."""
-        self._news[alert] = None
-        self._arm(now.mono + self.desk.router.route(self.rule).group_wait)
+    @property
+    def name(self) -> str:
+        """What it is grouped by, as people read it: `apache-minimum/apache`."""
+        return "/".join(self.labels.values()) or "all"
 
-    def _arm(self, due: float) -> None:
-        if self._timer.due is None or due < self._timer.due:
-            self.desk.timers.start(self._timer, due)
+    def note(self, member: Membership, now: Instant) -> None:
+        """Take note that `member` has news, and let it be told in time."""
+        self._news[member] = None
+        self._arm(self._tell, max(now.mono + self.route.group_wait, member.not_before))
 
-    def _tell(self, now: Instant) -> None:
-        """Tell all that may be told now; only firings may have to wait on."""
-        interval = self.desk.router.route(self.rule).group_interval
-        telling: list[LiveAlert] = []
-        waiting: dict[LiveAlert, None] = {}
-        for alert in self._news:
-            if alert.news is Kind.FIRING and now.mono < self._last + interval:
-                waiting[alert] = None
-            elif alert.news is not None:
-                telling.append(alert)
-        self._news = waiting
-        if telling:
-            self._last = now.mono
-        for kinds in _SUBJECTS:
-            self._send([alert for alert in telling if alert.news in kinds], now)
-        if waiting:
-            self._arm(self._last + interval)
+    def chase(self, now: Instant) -> None:
+        """See when to remind and to escalate next; to be called when that may have become sooner."""
+        due = inf
+        for member in self.members:
+            if member.is_pressing:
+                step = member.next_step()
+                due = min(due, self._spoke + self.route.repeat_interval, step[0] if step is not None else inf)
+        if due < inf:
+            self.desk.timers.start(self._chase, max(due, now.mono))
 
-    def _send(self, alerts: list[LiveAlert], now: Instant) -> None:
-        """Emit one notification a channel about `alerts`."""
-        by_channel: dict[str, list[tuple[Entry, str]]] = {}
-        for alert in alerts:
-            kind = alert.news or Kind.FIRING
-            part = Entry(kind, describe_alert(alert)), f"{alert.id} {kind} {alert.episode} {alert.revision}"
-            channels = self._channels_of(alert, kind, now)
-            for channel in channels:
-                by_channel.setdefault(channel, []).append(part)
-            alert.mark_told(channels)
-        if not by_channel:
+    def drop(self, member: Membership) -> None:
+        """Let go of one that owes nothing any more; the last one takes the group along once its interval is over."""
+        self.members.pop(member, None)
+        self._news.pop(member, None)
+        if self.members:
             return
-        spoken = [alert.instance for alert in alerts if alert.instance is not None]
-        services = {self.service.name: describe_service(self.service, spoken)}
-        name = f"{self.rule}/{self.service.name}"
-        for channel, parts in by_channel.items():
-            entries = tuple(entry for entry, _ in parts)
-            kinds = {entry.kind for entry in entries}
-            kind = Kind.FIRING if Kind.FIRING in kinds else entries[0].kind
-            mark = "\0".join((channel, name, *(mark for _, mark in parts)))
-            notification_id = sha256(mark.encode()).hexdigest()[:12]
-            self.desk.out.append(
-                Notification(notification_id, kind, channel, name, entries, services, self.firing, now)
-            )
-
-    def _channels_of(self, alert: LiveAlert, kind: Kind, now: Instant) -> tuple[str, ...]:
-        """Return who is told this of `alert`: a firing those on the route, all that follows those told before."""
-        router = self.desk.router
-        before = tuple(dict.fromkeys(alert.told + alert.flap_told))
-        route = router.route(self.rule).channels
-        if kind is Kind.FIRING:
-            wanted: Iterable[str] = route
-        elif kind is Kind.FLAPPING:
-            wanted = dict.fromkeys(before + route)
+        stop(self._chase)
+        if self._last > -inf:
+            self._arm(self._tell, self._last + self.route.group_interval)
         else:
-            wanted = before or route
+            self.desk.groups.pop(self.key, None)
+
+    def succeed(self, other: Group) -> None:
+        """Take the place of a group that a reload replaced: what it told counts as told here."""
+        self._last = max(self._last, other._last)
+        self._spoke = max(self._spoke, other._spoke)
+        self._reminders = max(self._reminders, other._reminders)
+
+    def _arm(self, timer: Timer, due: float) -> None:
+        if timer.due is None or due < timer.due:
+            self.desk.timers.start(timer, due)
+
+    # --- news --------------------------------------------------------------------------------------------------------
+
+    def _tell_news(self, now: Instant) -> None:
+        """Tell all that may be told now; only firings may have to wait on."""
+        if not self.members:
+            self.desk.groups.pop(self.key, None)
+            return
+        telling: list[Membership] = []
+        waiting: dict[Membership, float] = {}
+        news, self._news = self._news, {}
+        for member in news:
+            if member.news is None:
+                continue
+            if member.must_wait:
+                member.withhold(now)
+                continue
+            may = max(self._last + self.route.group_interval, member.not_before)
+            if member.news is Kind.FIRING and now.mono < may:
+                waiting[member] = may
+            else:
+                telling.append(member)
+        for kinds in _SUBJECTS:
+            self._tell_of([member for member in telling if member.news in kinds], now)
+        for member, may in waiting.items():
+            self._news[member] = None
+            self._arm(self._tell, may)
+        for member in [*news, *telling]:
+            member.alert.tidy(member)
+        self.chase(now)
+
+    def _tell_of(self, members: list[Membership], now: Instant) -> None:
+        """Tell each channel what is news to it, and take note of it."""
+        if not members:
+            return
+        self._last = now.mono
+        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        told: list[tuple[Membership, tuple[str, ...]]] = []
+        for member in members:
+            kind = member.news or Kind.FIRING
+            channels = self._channels_of(member, kind, now)
+            told.append((member, channels))
+            for channel in channels:
+                parts.setdefault(channel, []).append((member, kind))
+        before = self._channels_told()
+        direct = {
+            channel: its
+            for channel, its in parts.items()
+            if self.desk.outlet(channel).admits(self, [member for member, _ in its], now, is_new=channel not in before)
+        }
+        for member, channels in told:
+            member.mark_told(channels, now)
+        if parts:
+            self._spoke = now.mono
+        for channel, its in direct.items():
+            self._send(channel, its, now)
+
+    def _channels_told(self) -> set[str]:
+        """Return the channels that were told of anything which they have not been told the end of."""
+        return {channel for member in self.members for channel in (*member.told, *member.flap_told)}
+
+    def _channels_of(self, member: Membership, kind: Kind, now: Instant) -> tuple[str, ...]:
+        """Return who is told this of `member`: a firing those on its way, all that follows those told before."""
+        before = tuple(dict.fromkeys(member.told + member.flap_told))
+        if kind is Kind.FIRING:
+            wanted = member.channels
+        elif kind is Kind.FLAPPING:
+            wanted = tuple(dict.fromkeys(before + member.channels))
+        else:
+            wanted = before or member.channels
+        return self._willing(member, kind, wanted, now)
+
+    def _willing(self, member: Membership, kind: Kind, wanted: Iterable[str], now: Instant) -> tuple[str, ...]:
         told = []
         for channel in wanted:
-            why_not = router.wants(channel, kind)
-            self._decide(alert, why_not or Reason.TOLD, f"{kind} to {channel}", now)
+            why_not = self.desk.router.wants(channel, kind)
+            self.desk.decide(member.alert, why_not or Reason.TOLD, now, f"{kind} to {channel}")
             if why_not is None:
                 told.append(channel)
         return tuple(told)
 
-    def _decide(self, alert: LiveAlert, reason: Reason, detail: str, now: Instant) -> None:
-        text = alert.rule.text
-        self.desk.out.append(Decision(now, alert.id, text.name, text.source, alert.target, reason, detail))
+    # --- reminders and escalation ------------------------------------------------------------------------------------
+
+    def _remind_and_escalate(self, now: Instant) -> None:
+        """Do what is due of both, and see when more is."""
+        self._escalate(now)
+        if now.mono >= self._spoke + self.route.repeat_interval:
+            self._remind(now)
+        self.chase(now)
+
+    def _escalate(self, now: Instant) -> None:
+        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        before = self._channels_told()
+        for member in self.members:
+            while member.is_pressing and (next_step := member.next_step()) and next_step[0] <= now.mono:
+                fresh = [channel for channel in next_step[1].channels if channel not in member.told]
+                channels = self._willing(member, Kind.ESCALATED, fresh, now)
+                member.mark_escalated(channels)
+                for channel in channels:
+                    parts.setdefault(channel, []).append((member, Kind.ESCALATED))
+        self._pass_on(parts, before, now)
+
+    def _remind(self, now: Instant) -> None:
+        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        for member in self.members:
+            if member.is_pressing:
+                for channel in self._willing(member, Kind.REMINDER, member.told, now):
+                    parts.setdefault(channel, []).append((member, Kind.REMINDER))
+        self._reminders += 1
+        if parts:
+            self._spoke = now.mono
+        self._pass_on(parts, set(parts), now)
+
+    def _pass_on(self, parts: dict[str, list[tuple[Membership, Kind]]], before: set[str], now: Instant) -> None:
+        for channel, its in parts.items():
+            members = [member for member, _ in its]
+            if self.desk.outlet(channel).admits(self, members, now, is_new=channel not in before):
+                self._send(channel, its, now)
+
+    # --- one message -------------------------------------------------------------------------------------------------
+
+    def _send(self, channel: str, parts: Sequence[tuple[Membership, Kind]], now: Instant) -> None:
+        """Emit one notification."""
+        entries = tuple(Entry(kind, describe_alert(member.alert)) for member, kind in parts)
+        kinds = {kind for _, kind in parts}
+        alerts = [member.alert for member, _ in parts]
+        services = {}
+        for service in dict.fromkeys(alert.condition.service for alert in alerts):
+            spoken_of = [a.instance for a in alerts if a.instance is not None and a.condition.service is service]
+            services[service.name] = describe_service(service, spoken_of)
+        standing = [m for m in self.members if channel in m.told and m.alert.state is AlertState.FIRING]
+        wants_all = channel in self.desk.router.whole_groups
+        spoken = {member for member, _ in parts}
+        self.desk.out.append(
+            Notification(
+                id=self._id(channel, parts),
+                kind=Kind.FIRING if Kind.FIRING in kinds else entries[0].kind,
+                channel=channel,
+                group=self.name,
+                entries=entries,
+                services=services,
+                still_firing=len(standing),
+                at=now,
+                next=self._next_steps(parts, now),
+                standing=tuple(describe_alert(m.alert) for m in standing if m not in spoken) if wants_all else (),
+                labels=self.labels,
+            )
+        )
+
+    def _id(self, channel: str, parts: Sequence[tuple[Membership, Kind]]) -> str:
+        """Return what names the message: the same on every replica, another for each that differs."""
+        marks = [f"{each.alert.id} {kind} {each.alert.episode} {each.alert.revision}" for each, kind in parts]
+        if parts[0][1] in {Kind.REMINDER, Kind.ESCALATED}:
+            marks.append(f"{self._reminders} {parts[0][0].steps_done}")
+        return sha256("\0".join((channel, self.name, *marks)).encode()).hexdigest()[:12]
+
+    def _next_steps(self, parts: Sequence[tuple[Membership, Kind]], now: Instant) -> tuple[Escalation, ...]:
+        """Return who is told next if nobody acts."""
+        steps: dict[tuple[str, ...], float] = {}
+        for member, _ in parts:
+            if member.is_pressing and member.first_told is not None:
+                for step in member.steps[member.steps_done :]:
+                    at = member.first_told + step.after
+                    steps[step.channels] = min(at, steps.get(step.channels, inf))
+        return tuple(Escalation(channels, now.shifted_to(at)) for channels, at in sorted(steps.items(), key=_by_time))
+
+
+def _by_time(step: tuple[tuple[str, ...], float]) -> float:
+    return step[1]

@@ -30,6 +30,9 @@ REPLACES_WITHIN = 300.0
 SIBLINGS_WITHIN = 30.0
 """Seconds between two registrations within which the later one is no successor of the earlier."""
 
+REMEMBERED = 20
+"""Transitions of a service that are kept, for people to see what happened before."""
+
 _ASK_AGAIN = 60.0
 """Seconds until an instance that could not be forgotten for the sake of an alert is looked at again."""
 
@@ -114,6 +117,7 @@ class Service:
         "labels",
         "lost",
         "name",
+        "recent",
         "stopped",
         "up",
     )
@@ -124,6 +128,7 @@ class Service:
         self.lost: dict[Instance, None] = {}
         self.stopped: dict[Instance, None] = {}
         self.fresh: deque[Instance] = deque()
+        self.recent: deque[Transition] = deque(maxlen=REMEMBERED)
         self.up = 0
         self.conditions: tuple[Condition, ...] = ()
         self.labels: Mapping[str, str] = {}
@@ -297,18 +302,19 @@ class Registry:
         instance.is_known = True
         instance.since = now
         instance.between = self.gap_began
-        self._out.append(
-            Transition(
-                instance.service.name,
-                instance.name,
-                instance.up,
-                instance.cause,
-                now,
-                revision,
-                instance.detail,
-                self.gap_began,
-            )
+        transition = Transition(
+            instance.service.name,
+            instance.name,
+            instance.up,
+            instance.cause,
+            now,
+            revision,
+            instance.detail,
+            self.gap_began,
         )
+        self._out.append(transition)
+        if not self.is_first_listing:
+            instance.service.recent.append(transition)
 
     def _start_forgetting(self, instance: Instance, now: Instant) -> None:
         if instance.forget is None:

@@ -13,6 +13,9 @@ from alertd.config.schema import Channel, Route, Rule, Ruleset, ServiceSpec, Set
 from alertd.engine.core import Engine
 from alertd.model import Action, Alert, Decision, EventKind, Instant, KeyEvent, Notification, Transition
 
+QUIET = {"group_wait": "0s", "group_interval": "0s", "repeat_interval": "999d"}
+"""What the default route of a story says of times: at once, and never again."""
+
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 PREFIX = b"/services/"
 
@@ -36,9 +39,9 @@ def rule(name: str = "r", service: str | list[str] = "apache", **fields: Any) ->
 
 
 def ruleset(*rules: Rule, **fields: Any) -> Ruleset:
-    """Return a ruleset; `group_wait` and `group_interval` are those of the default route, as in YAML."""
-    wait, interval = fields.pop("group_wait", "0s"), fields.pop("group_interval", "0s")
-    routes = fields.pop("routes", (Route(default=True, group_wait=wait, group_interval=interval),))
+    """Return a ruleset; times are those of the default route, as in YAML."""
+    times = {name: fields.pop(name, default) for name, default in QUIET.items()}
+    routes = fields.pop("routes", (Route(default=True, **times),))
     services = {name: ServiceSpec(**spec) for name, spec in fields.pop("services", {}).items()}
     settings = fields.pop("settings", Settings(flap=False))
     channels: dict[str, Channel] = fields.pop("channels", {})

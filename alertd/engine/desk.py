@@ -1,0 +1,97 @@
+"""What alerts, groups and mutes share: deadlines, where actions go, who is told, and the revision being judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alertd.engine.group import Group
+from alertd.engine.storm import Outlet
+from alertd.model import Decision, Reason
+
+if TYPE_CHECKING:
+    from alertd.config.schema import Settings
+    from alertd.engine.alert import LiveAlert
+    from alertd.engine.calendar import Calendar
+    from alertd.engine.mute import Mutes
+    from alertd.engine.routing import Router, Way
+    from alertd.engine.timers import Timers
+    from alertd.model import Ack, Action, Instant
+
+_SAME_FIRING = 1.0
+"""Seconds by which an acknowledgement may miss the alert's `since`, which documents show with less precision."""
+
+
+class Desk:
+    """One an engine. `router`, `mutes`, `calendar` and `settings` follow the ruleset in force."""
+
+    __slots__ = (
+        "_outlets",
+        "acks",
+        "active",
+        "calendar",
+        "episodes",
+        "groups",
+        "mutes",
+        "out",
+        "revision",
+        "router",
+        "settings",
+        "timers",
+    )
+
+    def __init__(self, timers: Timers, out: list[Action]) -> None:
+        self.timers = timers
+        self.out = out
+        self.router: Router
+        self.mutes: Mutes
+        self.calendar: Calendar
+        self.settings: Settings
+        self.revision = 0
+        self.active: dict[str, LiveAlert] = {}
+        """Alerts that are pending, firing or flapping, by id."""
+        self.episodes: dict[str, int] = {}
+        """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
+        self.groups: dict[tuple[str, ...], Group] = {}
+        self.acks: dict[str, Ack] = {}
+        """Acknowledgements by alert id, also of alerts that are not known yet."""
+        self._outlets: dict[str, Outlet] = {}
+
+    def outlet(self, channel: str) -> Outlet:
+        """Return what guards a channel against storms."""
+        outlet = self._outlets.get(channel)
+        if outlet is None:
+            outlet = self._outlets[channel] = Outlet(channel, self)
+        return outlet
+
+    def group(self, way: Way, alert: LiveAlert) -> Group:
+        """Return the group that an alert belongs to on its way."""
+        names = way.route.group_by
+        values = alert.condition.values_of(names, alert)
+        key = (way.key, *values)
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(key, dict(zip(names, values, strict=True)), self)
+        group.route = way.route
+        return group
+
+    def ack_of(self, alert: LiveAlert) -> Ack | None:
+        """Return who has taken on this firing of an alert, if anybody."""
+        ack = self.acks.get(alert.id)
+        if ack is None or alert.since is None:
+            return None
+        if ack.since is not None and abs((ack.since - alert.since.wall).total_seconds()) > _SAME_FIRING:
+            return None
+        return ack
+
+    def decide(self, alert: LiveAlert, reason: Reason, now: Instant, detail: str = "") -> None:
+        """Leave a decision about an alert as an action."""
+        text = alert.rule.text
+        self.out.append(Decision(now, alert.id, text.name, text.source, alert.target, reason, detail))
+
+    def rehome(self, now: Instant) -> None:
+        """Have every alert take the ways of the router that is in force now; nobody is told anew for that."""
+        alerts: dict[LiveAlert, None] = {}
+        for group in list(self.groups.values()):
+            alerts.update((member.alert, None) for member in group.members)
+        for alert in alerts:
+            alert.rehome(now)

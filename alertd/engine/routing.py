@@ -1,0 +1,146 @@
+"""Which routes an alert takes, and so which channels are told of it and what it is grouped with.
+
+Routes are tried in their order; the first that matches is taken, and those after it only if it says `continue`. A
+channel that two routes reach is told by the first. What can be known of all alerts of a rule on a service is worked out
+once; only matchers that look at the instance, and windows, are asked each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alertd.engine.match import Labels, Matcher
+from alertd.model import Kind, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alertd.config.schema import Route, Ruleset
+    from alertd.engine.alert import LiveAlert
+    from alertd.engine.calendar import Calendar
+    from alertd.engine.conditions import Condition
+
+LOG_CHANNEL = "log"
+"""The built-in channel, told where no channel is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Who is told as well, `after` seconds from the first message about an alert, if nobody acts."""
+
+    after: float
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One route as one alert takes it: the channels that it leads to, and whom it escalates to.
+
+    `key` is the same for the same route of another ruleset, whatever its channels and times.
+    """
+
+    route: Route
+    key: str
+    channels: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """A route made ready."""
+
+    route: Route
+    key: str
+    matcher: Matcher
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the router knows of all alerts of one condition: their ways, or the legs that are still in question."""
+
+    router: Router
+    ways: tuple[Way, ...] | None
+    legs: tuple[tuple[_Leg, bool], ...]
+    """Each with whether it is certain."""
+
+
+class Router:
+    """Answers who is told, by the ruleset in force."""
+
+    __slots__ = ("_calendar", "_default_channels", "_legs", "_resolved_wanted", "whole_groups")
+
+    def __init__(self, ruleset: Ruleset, calendar: Calendar) -> None:
+        self._calendar = calendar
+        everyone = tuple(ruleset.channels) or (LOG_CHANNEL,)
+        self._default_channels = ruleset.route.channels or everyone
+        self._legs = tuple(_make_leg(route) for route in ruleset.routes)
+        self._resolved_wanted = {name: channel.send_resolved for name, channel in ruleset.channels.items()}
+        self._resolved_wanted[LOG_CHANNEL] = True
+        self.whole_groups = {name for name, channel in ruleset.channels.items() if channel.webhook is not None}
+        """Channels that want the whole group with every message."""
+
+    def ways(self, alert: LiveAlert) -> tuple[Way, ...]:
+        """Return the ways that `alert` takes now."""
+        condition = alert.condition
+        plan = condition.plan
+        if plan is None or plan.router is not self:
+            plan = condition.plan = self._plan(condition)
+        return plan.ways if plan.ways is not None else self._decide(plan, Labels(alert), condition)
+
+    def wants(self, channel: str, kind: Kind) -> Reason | None:
+        """Return why `channel` is not told of `kind`, or None if it is."""
+        if channel not in self._resolved_wanted:
+            return Reason.CHANNEL_GONE
+        if kind is Kind.RESOLVED and not self._resolved_wanted[channel]:
+            return Reason.RESOLVE_NOT_WANTED
+        return None
+
+    def _plan(self, condition: Condition) -> Plan:
+        legs: list[tuple[_Leg, bool]] = []
+        for leg in self._legs:
+            means = leg.matcher.foresee(condition.constants)
+            if means is False:
+                continue
+            is_certain = means is True and not leg.route.during
+            legs.append((leg, is_certain))
+            if is_certain and not leg.route.continue_:
+                break
+        if not all(is_certain for _, is_certain in legs):
+            return Plan(self, None, tuple(legs))
+        return Plan(self, self._make_ways((leg for leg, _ in legs), condition), ())
+
+    def _decide(self, plan: Plan, labels: Labels, condition: Condition) -> tuple[Way, ...]:
+        taken: list[_Leg] = []
+        for leg, is_certain in plan.legs:
+            if is_certain or (self._is_open(leg.route) and leg.matcher.matches(labels)):
+                taken.append(leg)
+                if not leg.route.continue_:
+                    break
+        return self._make_ways(taken, condition)
+
+    def _is_open(self, route: Route) -> bool:
+        return not route.during or any(name in self._calendar.open for name in route.during)
+
+    def _make_ways(self, legs: Iterable[_Leg], condition: Condition) -> tuple[Way, ...]:
+        """Turn routes into ways; a rule's own channels stand instead of all that they choose."""
+        own = condition.rule.rule.channels
+        ways: list[Way] = []
+        told: set[str] = set()
+        for leg in legs:
+            if own is not None:
+                return (Way(leg.route, leg.key, own, ()),)
+            wanted = leg.route.channels or self._default_channels
+            channels = tuple(channel for channel in wanted if channel not in told)
+            told.update(channels)
+            if channels or leg.steps:
+                ways.append(Way(leg.route, leg.key, channels, leg.steps))
+        return tuple(ways)
+
+
+def _make_leg(route: Route) -> _Leg:
+    match = route.match
+    key = repr((route.default, sorted(match.is_.items()), sorted(match.not_.items()), route.during, route.group_by))
+    steps = tuple(Step(step.after, step.channels) for step in route.escalate)
+    return _Leg(route, key, Matcher(match), steps)
