@@ -9,9 +9,21 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from alertd.config.schema import Channel, Route, Rule, Ruleset, ServiceSpec, Settings
+from alertd.config.schema import Channel, Inhibition, Route, Rule, Ruleset, ServiceSpec, Settings
 from alertd.engine.core import Engine
-from alertd.model import Action, Alert, Decision, EventKind, Instant, KeyEvent, Notification, Transition
+from alertd.model import (
+    Ack,
+    Action,
+    Alert,
+    Decision,
+    EventKind,
+    Instant,
+    KeyEvent,
+    Match,
+    Notification,
+    Silence,
+    Transition,
+)
 
 QUIET = {"group_wait": "0s", "group_interval": "0s", "repeat_interval": "999d"}
 """What the default route of a story says of times: at once, and never again."""
@@ -36,6 +48,19 @@ def rule(name: str = "r", service: str | list[str] = "apache", **fields: Any) ->
         fields["for"] = fields.pop("for_")
     fields.setdefault("when", {"instance": "down"})
     return Rule.model_validate({"name": name, "service": service, **fields})
+
+
+def route(**fields: Any) -> Route:
+    """Return a route with the times of a story; `match` and `not_` are mappings of one text each."""
+    match, unless = fields.pop("match", {}), fields.pop("not_", {})
+    meant = Match({key: (text,) for key, text in match.items()}, {key: (text,) for key, text in unless.items()})
+    return Route(match=meant, **{**QUIET, **fields})
+
+
+def inhibition(if_: dict[str, str], mute: dict[str, str], *equal: str) -> Inhibition:
+    """Return an inhibition."""
+    source, muted = ({key: (text,) for key, text in each.items()} for each in (if_, mute))
+    return Inhibition(if_=Match(source), mute=Match(muted), equal=equal)
 
 
 def ruleset(*rules: Rule, **fields: Any) -> Ruleset:
@@ -75,6 +100,39 @@ class Story:
     def reload(self, *rules: Rule, **fields: Any) -> Self:
         """Put another ruleset in force."""
         self.actions += self.engine.load(ruleset(*rules, **fields), self.now)
+        return self
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def silence(self, *, id: str = "s", until: float | None = None, **fields: Any) -> Self:  # noqa: A002 - the field's name
+        """Silence what `match` says until a second of the story; `not_` and the fields of `Silence` as they are."""
+        match = Match({name: (text,) for name, text in fields.pop("match", {}).items()}, fields.pop("not_", {}))
+        end = None if until is None else instant(until).wall
+        self.actions += self.engine.silence(Silence(id, match, end, **fields), self.now)
+        return self
+
+    def lift(self, silence_id: str = "s") -> Self:
+        """End a silence."""
+        self.actions += self.engine.lift(silence_id, self.now)
+        return self
+
+    def ack(self, target: str, *, seconds: float = 8 * 3600, by: str = "ann") -> Self:
+        """Take on the alert of a target."""
+        alert = self.alerts[target]
+        wall = self.now.wall
+        since = alert.since.wall if alert.since is not None else None
+        ack = Ack(alert.id, by, "on it", wall, wall + timedelta(seconds=seconds), since)
+        self.actions += self.engine.acknowledge(ack, self.now)
+        return self
+
+    def unack(self, target: str) -> Self:
+        """Take it back."""
+        self.actions += self.engine.unacknowledge(self.alerts[target].id, self.now)
+        return self
+
+    def forget(self, service: str, instance: str | None = None) -> Self:
+        """Forget what is gone."""
+        self.actions += self.engine.forget(service, instance, self.now)
         return self
 
     # --- events ------------------------------------------------------------------------------------------------------
