@@ -78,7 +78,7 @@ class DaemonSettings:
 
 def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
     """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
-    loaded = load(directory, environ=environ)
+    loaded = load(directory, environ=environ, now=read_clock().wall)
     problems = (*loaded.warnings, *channel.verify(loaded.ruleset))
     if any(not problem.is_warning for problem in problems):
         raise ConfigError(problems)

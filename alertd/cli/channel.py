@@ -81,9 +81,11 @@ def send_test(
 
 def _load(directory: Any) -> Ruleset:
     """Read the rules; what is to be warned of in the targets goes to stderr, such as a secret that is not set."""
+    from datetime import UTC, datetime
+
     from alertd.config.load import load
 
-    loaded = load(directory, environ=os.environ, secrets_required=False)
+    loaded = load(directory, environ=os.environ, now=datetime.now(UTC), secrets_required=False)
     places = {target.place for each in loaded.ruleset.channels.values() for target in each.targets}
     for problem in loaded.warnings:
         if problem.place in places:

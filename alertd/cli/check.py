@@ -24,12 +24,14 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Check a rules directory: every problem on a line, then a summary; exit 1 if there is an error."""
+    from datetime import UTC, datetime
+
     from alertd.config.files import show_path
     from alertd.config.load import survey
     from alertd.delivery.channel import verify
 
     directory = options.rules_directory(rules_dir, rules)
-    found = survey(directory, environ=os.environ, secrets_required=not no_secrets)
+    found = survey(directory, environ=os.environ, now=datetime.now(UTC), secrets_required=not no_secrets)
     found = found.with_more(verify(found.draft))
     if as_json:
         typer.echo(json.dumps([_as_json(problem) for problem in found.problems], ensure_ascii=False, indent=2))

@@ -1,7 +1,7 @@
 """A rules directory to a `Ruleset`: the one way in.
 
 `load` either returns a ruleset in which every name and value has been checked, or raises with every problem found;
-`survey` tells the same without raising. Both read files and nothing else; the environment is an argument.
+`survey` tells the same without raising. Both read files and nothing else; the environment and the time are arguments.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from alertd.model import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from alertd.config.files import SourceFile
@@ -61,18 +62,19 @@ class Survey:
         return replace(self, problems=tuple(_in_order([*self.problems, *problems])))
 
 
-def load(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Loaded:
+def load(directory: Path, *, environ: Mapping[str, str], now: datetime, secrets_required: bool = True) -> Loaded:
     """Read a rules directory; raise `ConfigError` with all problems if one of them is an error.
 
-    With `secrets_required` false a variable that is not set is a warning, and its target is None.
+    With `secrets_required` false a variable that is not set is a warning, and its target is None. `now` (aware) is for
+    telling what is over.
     """
-    found = survey(directory, environ=environ, secrets_required=secrets_required)
+    found = survey(directory, environ=environ, now=now, secrets_required=secrets_required)
     if found.has_errors:
         raise ConfigError(found.problems)
     return Loaded(found.draft, found.problems)
 
 
-def survey(directory: Path, *, environ: Mapping[str, str], secrets_required: bool = True) -> Survey:
+def survey(directory: Path, *, environ: Mapping[str, str], now: datetime, secrets_required: bool = True) -> Survey:
     """Read a rules directory and tell everything about it, raising nothing; see `load`."""
     files, problems = read_directory(directory)
     sections = Sections()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alertd.config.load import Survey, survey
@@ -10,6 +11,7 @@ from alertd.config.schema import Ruleset
 
 RULE = "rules:\n  - name: a\n    service: s\n    when: {instances: {below: 2}}\n"
 """A good rule, to which a test adds a fifth line."""
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 class Folder:
@@ -28,7 +30,7 @@ class Folder:
 
     def survey(self, environ: Mapping[str, str] | None = None, *, secrets_required: bool = True) -> Survey:
         """Return all that is said of it."""
-        return survey(self.path, environ=environ or {}, secrets_required=secrets_required)
+        return survey(self.path, environ=environ or {}, now=NOW, secrets_required=secrets_required)
 
     def problems(self, environ: Mapping[str, str] | None = None) -> list[str]:
         """Return the problems as they are printed."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from alertd.config.document import ChannelText, RouteText
 from alertd.config.load import survey
 from alertd.config.schema import FieldValue, InstanceCount, Rule, Ruleset, Section, Settings, When
+from tests.config.folder import NOW
 from tests.config.test_load import CONTRACT
 
 TOKENS = re.findall(r"\w+|\s+|[^\w\s]", CONTRACT)
@@ -53,7 +54,7 @@ def judge(folder: Path, content: bytes) -> None:
     path = folder / "a.yaml"
     path.write_bytes(content)
     started = time.monotonic()
-    found = survey(folder, environ={})
+    found = survey(folder, environ={}, now=NOW)
     assert time.monotonic() - started < 5
     lines = len(LINE_ENDS.findall(content.decode(errors="replace"))) + 2
     for problem in found.problems:

@@ -12,7 +12,7 @@ from alertd.config.load import load, survey
 from alertd.config.schema import source_of
 from alertd.errors import ConfigError
 from alertd.model import Place, Severity
-from tests.config.folder import RULE, Folder
+from tests.config.folder import NOW, RULE, Folder
 
 SHIPPED = Path(__file__).parents[2] / "rules"
 
@@ -78,7 +78,7 @@ def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
 
 def test_the_shipped_rules_are_without_fault() -> None:
     """With no variable set at all; they use what exists, so nothing is warned of either."""
-    found = survey(SHIPPED, environ={})
+    found = survey(SHIPPED, environ={}, now=NOW)
     assert found.problems == ()
     assert {"apache-minimum", "instance-lost"} <= {rule.name for rule in found.draft.rules}
 
@@ -107,7 +107,7 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
     """Of every file, in order; a syntax error in one hides nothing in another."""
     folder.write("rules: [\n").write(RULE + "    for: 5\n    sevrity: info\n", "b.yaml")
     with pytest.raises(ConfigError) as raised:
-        load(folder.path, environ={})
+        load(folder.path, environ={}, now=NOW)
     places = [str(problem.place) for problem in raised.value.problems]
     assert places == ["rules/a.yaml:2:1", "rules/b.yaml:5:10", "rules/b.yaml:6:5"]
 
@@ -119,7 +119,7 @@ def test_the_digest_is_of_names_and_contents(folder: Folder, tmp_path: Path) -> 
     assert int(first, 16) >= 0
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "a.yaml").write_text(RULE)
-    assert load(tmp_path / "copy", environ={}).ruleset.digest == first
+    assert load(tmp_path / "copy", environ={}, now=NOW).ruleset.digest == first
     assert folder.write(RULE + "# more\n").ruleset().digest != first
 
 
@@ -132,7 +132,7 @@ def test_a_directory_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Path("file").touch()
     Path("empty").mkdir()
     names = ("no", "file", "empty")
-    said = {name: [str(problem) for problem in survey(Path(name), environ={}).problems] for name in names}
+    said = {name: [str(problem) for problem in survey(Path(name), environ={}, now=NOW).problems] for name in names}
     assert said["no"] == ["no:1:1: error: there is no such directory; give the directory that holds the rules"]
     assert said["file"] == ["file:1:1: error: is a file; give the directory that holds the rules"]
     assert said["empty"] == ["empty:1:1: error: the directory holds no *.yaml or *.yml file"]
@@ -215,7 +215,7 @@ def test_no_secret_is_printed(folder: Folder) -> None:
     )
     environ = {"S": "ge" + "heim"}  # in two parts, since a traceback shows this line
     with pytest.raises(ConfigError) as raised:
-        load(folder.path, environ=environ)
+        load(folder.path, environ=environ, now=NOW)
     assert len(raised.value.problems) == 4
     assert "geheim" not in "".join(traceback.format_exception(raised.value))
     found = folder.survey(environ)
