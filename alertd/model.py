@@ -382,6 +382,10 @@ class Notification:
     """The other alerts of the group that fire and that the channel was told of; only for channels that want them."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What the group is grouped by."""
+    key: str = ""
+    """Names the group in all its messages, also where two routes group by the same; if empty, `group` does."""
+    before: tuple[Escalation, ...] = ()
+    """Of an escalated message: who was told before, and when, the first first."""
 
 
 @dataclass(frozen=True, slots=True)
