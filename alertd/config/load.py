@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from alertd.config import nodes
-from alertd.config.build import Builder
+from alertd.config.alerts import Alerts
+from alertd.config.build import BUILT_IN_CHANNEL, Builder
 from alertd.config.files import read_directory, show_path
+from alertd.config.quiet import doubt_inhibitions, doubt_meaning, doubt_silences, doubt_windows
 from alertd.config.references import check_references
-from alertd.config.schema import Ruleset
+from alertd.config.routes import check_routes, doubt_routes
+from alertd.config.schema import Route, Ruleset
 from alertd.config.sections import Sections
 from alertd.config.targets import TargetReader
 from alertd.errors import ConfigError, Problem
@@ -83,21 +86,46 @@ def survey(directory: Path, *, environ: Mapping[str, str], now: datetime, secret
         problems += found
         if root is not None:
             sections.add_file(root)
-    builder = Builder(TargetReader(environ, secrets_required))
-    draft = Ruleset(
-        settings=builder.settings(sections.settings),
-        services=builder.services(sections),
-        rules=builder.rules(sections),
-        channels=builder.channels(sections),
-        routes=(builder.route(sections.routes),),
-        digest=_digest(files),
-    )
-    problems += [*sections.problems, *builder.problems, *check_references(sections)]
+    draft, found = _build(sections, Builder(TargetReader(environ, secrets_required)), now)
+    draft = draft.model_copy(update={"digest": _digest(files)})
+    problems += [*sections.problems, *found, *check_references(sections)]
     if not sections.rules and not problems:
         message = "no file holds a rule: nobody will ever be told anything"
         problems.append(Problem(Place(show_path(directory)), message, is_warning=True))
     counts = (len(files), len(sections.rules), len(sections.channels))
     return Survey(draft, tuple(_in_order(problems)), *counts)
+
+
+def _build(sections: Sections, builder: Builder, now: datetime) -> tuple[Ruleset, list[Problem]]:
+    """Return what can be understood, and all that is wrong or doubtful about it."""
+    settings = builder.settings(sections.settings)
+    routes = builder.routes(sections.routes)
+    silences = builder.silences(sections)
+    inhibitions = builder.inhibitions(sections)
+    values = [route.value for route in routes]
+    draft = Ruleset(
+        settings=settings,
+        services=builder.services(sections),
+        rules=builder.rules(sections),
+        channels=builder.channels(sections),
+        routes=tuple(values if values and values[-1].default else [*values, Route(default=True)]),
+        windows=builder.windows(sections, settings.timezone),
+        inhibit=tuple(inhibition.value for inhibition in inhibitions),
+        silences=tuple(silence.value for silence in silences),
+        heartbeats=builder.heartbeats(sections),
+        reports=builder.reports(sections, settings.timezone),
+    )
+    problems = [
+        *builder.problems,
+        *check_routes(routes, list(sections.channels) or [BUILT_IN_CHANNEL]),
+        *doubt_silences(silences, now),
+        *doubt_inhibitions(inhibitions),
+        *doubt_windows(draft.windows, sections.windows),
+    ]
+    if draft.rules and len(draft.rules) == len(sections.rules) and len(draft.services) == len(sections.services):
+        alerts = Alerts(draft.rules, draft.services)
+        problems += [*doubt_routes(routes, alerts), *doubt_meaning(silences, inhibitions, alerts)]
+    return draft, problems
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:

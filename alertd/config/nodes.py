@@ -78,6 +78,26 @@ def scalars_of(node: Node) -> Iterator[Scalar]:
             yield from scalars_of(value)
 
 
+def value_of(node: Node | None, key: str) -> Node | None:
+    """Return what a mapping holds under a key; None where it is no mapping or holds no such key."""
+    entry = node.entries.get(key) if isinstance(node, Mapping) else None
+    return None if entry is None else entry[1]
+
+
+def items_of(node: Node | None) -> list[Node]:
+    """Return the items of a list; what is written without one is a list of itself."""
+    if isinstance(node, Sequence):
+        return node.items
+    return [] if node is None else [node]
+
+
+def texts_of(node: Node | None) -> Iterator[Scalar]:
+    """Walk the texts of a list, or the single one; other kinds are the schema's to refuse."""
+    for item in items_of(node):
+        if isinstance(item, Scalar) and isinstance(item.value, str):
+            yield item
+
+
 def parse(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """Return the tree of one YAML document, or None if it is empty or too broken, and every problem found."""
     building = _Building(file)

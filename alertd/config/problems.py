@@ -50,12 +50,17 @@ class _Spot(NamedTuple):
     key_place: Place
 
 
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return what is known and close to a word, or nothing."""
+    return next(iter(difflib.get_close_matches(word[:80], sorted(set(known)), n=1, cutoff=0.6)), "")
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean "x"?` if something known is close, the short list of what is known, or nothing."""
     candidates = sorted(set(known))
-    close = difflib.get_close_matches(word[:80], candidates, n=1, cutoff=0.6)
+    close = closest(word, candidates)
     if close:
-        return f"; did you mean {quote(close[0])}?"
+        return f"; did you mean {quote(close)}?"
     if 0 < len(candidates) <= 20:
         return f"; known here: {', '.join(quote(candidate) for candidate in candidates)}"
     return ""
@@ -108,7 +113,7 @@ def _complaint(detail: ErrorDetails, node: Node) -> str:
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
     message = printable(str(context["error"]) if kind == "value_error" else detail["msg"])
-    return message if message.startswith(("must ", "does ")) else f"is wrong: {message}"
+    return message if message.startswith(("must ", "does ", "never ")) else f"is wrong: {message}"
 
 
 def _describe(node: Node, kind: str) -> str:

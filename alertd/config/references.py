@@ -1,7 +1,6 @@
-"""Names that speak of each other: channels in rules, routes and fallbacks.
+"""Names that speak of each other: channels and windows, and whoever names them.
 
-Judges what one place alone cannot show. A channel that is written but faulty counts as known, so that one fault is
-told once.
+Judges what one place alone cannot show. What is written but faulty counts as known, so that one fault is told once.
 """
 
 from __future__ import annotations
@@ -9,65 +8,67 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alertd.config.build import BUILT_IN_CHANNEL
-from alertd.config.nodes import Mapping, Node, Scalar, Sequence, quote
+from alertd.config.nodes import Scalar, items_of, quote, texts_of, value_of
 from alertd.config.problems import suggest
 from alertd.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from alertd.config.nodes import Node
     from alertd.config.sections import Sections
 
 
 def check_references(sections: Sections) -> list[Problem]:
     """Return every name that nothing has, every circle of fallbacks, and every channel that nobody uses."""
     known = {BUILT_IN_CHANNEL, *sections.channels}
-    problems: list[Problem] = []
-    used: set[str] = set()
-    for scalar in _mentions(sections):
-        used.add(scalar.text)
-        if scalar.text not in known:
-            message = f"unknown channel {quote(scalar.text)}{suggest(scalar.text, known)}"
-            problems.append(Problem(scalar.place, message))
+    mentions = list(_channels_named(sections))
+    problems = _unknown("channel", mentions, known)
+    problems += _unknown("window", _windows_named(sections), set(sections.windows))
     problems += _circles(sections)
-    if _route_names_channels(sections):
-        problems += _unused(sections, used)
+    if _default_route_chooses(sections):
+        problems += _unused(sections, {scalar.text for scalar in mentions})
     return problems
 
 
-def _mentions(sections: Sections) -> Iterator[Scalar]:
+def _routes(sections: Sections) -> list[Node]:
+    return items_of(sections.routes.node if sections.routes else None)
+
+
+def _channels_named(sections: Sections) -> Iterator[Scalar]:
     """Walk every place that names a channel."""
     for node in sections.rules:
-        yield from _names_in(node, "channels")
+        yield from texts_of(value_of(node, "channels"))
     for _, node in sections.channels.values():
-        yield from _names_in(node, "fallback")
-    for route in _items(sections.routes.node if sections.routes else None):
-        yield from _names_in(route, "channels")
-        for step in _items(_value(route, "escalate")):
-            yield from _names_in(step, "channels")
+        yield from texts_of(value_of(node, "fallback"))
+    for route in _routes(sections):
+        yield from texts_of(value_of(route, "channels"))
+        for step in items_of(value_of(route, "escalate")):
+            yield from texts_of(value_of(step, "channels"))
+    for node in (*sections.heartbeats, *sections.reports):
+        yield from texts_of(value_of(node, "channel"))
 
 
-def _names_in(node: Node, key: str) -> Iterator[Scalar]:
-    """Walk the texts under a key, one or a list; other kinds are the schema's to refuse."""
-    value = _value(node, key)
-    for item in value.items if isinstance(value, Sequence) else [value]:
-        if isinstance(item, Scalar) and isinstance(item.value, str):
-            yield item
+def _windows_named(sections: Sections) -> Iterator[Scalar]:
+    """Walk every place that names a window."""
+    for route in _routes(sections):
+        yield from texts_of(value_of(value_of(route, "match"), "during"))
+    for silence in sections.silences:
+        yield from texts_of(value_of(silence, "during"))
 
 
-def _value(node: Node, key: str) -> Node | None:
-    entry = node.entries.get(key) if isinstance(node, Mapping) else None
-    return None if entry is None else entry[1]
-
-
-def _items(node: Node | None) -> list[Node]:
-    return node.items if isinstance(node, Sequence) else []
+def _unknown(kind: str, named: Iterator[Scalar] | list[Scalar], known: set[str]) -> list[Problem]:
+    return [
+        Problem(scalar.place, f"unknown {kind} {quote(scalar.text)}{suggest(scalar.text, known)}")
+        for scalar in named
+        if scalar.text not in known
+    ]
 
 
 def _circles(sections: Sections) -> Iterator[Problem]:
     """Yield each circle of fallbacks once, at the fallback of the channel in it that comes first by name."""
     fallbacks = {
-        name: scalar for name, (_, node) in sections.channels.items() for scalar in _names_in(node, "fallback")
+        name: scalar for name, (_, node) in sections.channels.items() for scalar in texts_of(value_of(node, "fallback"))
     }
     done: set[str] = set()
     for start in sorted(fallbacks):
@@ -82,14 +83,16 @@ def _circles(sections: Sections) -> Iterator[Problem]:
             yield Problem(fallbacks[name].place, f"a circle of fallbacks: {' → '.join(quote(each) for each in circle)}")
 
 
-def _route_names_channels(sections: Sections) -> bool:
-    """Tell whether the default route chooses; without that it means all channels."""
-    routes = _items(sections.routes.node if sections.routes else None)
-    return any(_value(route, "channels") is not None for route in routes)
+def _default_route_chooses(sections: Sections) -> bool:
+    """Tell whether the default route names channels; without that it means all of them."""
+    return any(
+        value_of(route, "default") is not None and value_of(route, "channels") is not None
+        for route in _routes(sections)
+    )
 
 
 def _unused(sections: Sections, used: set[str]) -> Iterator[Problem]:
     for name, (place, _) in sections.channels.items():
         if name not in used:
-            message = f"channel {quote(name)} is used by no rule and no route: nobody is told through it"
+            message = f"channel {quote(name)} is used nowhere: nobody is told through it"
             yield Problem(place, message, is_warning=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +28,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from alertd import duration, template
+from alertd.config.calendar import Zone
 from alertd.model import Match, Place, Severity, Silence
 from alertd.window import Window
 
@@ -100,12 +100,19 @@ def _without_control_characters(name: str) -> str:
     return name
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 class OneOrMore:
-    """Marks a list that may be written as its one element, for the JSON Schema."""
+    """Marks a list that may be written as its one element, for the JSON Schema; it holds `least` at least."""
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         items = handler(core_schema)["items"]
-        return {"anyOf": [items, {"type": "array", "items": items, "minItems": 1}]}
+        return {"anyOf": [items, {"type": "array", "items": items, "minItems": self.least}]}
 
 
 def _kind_of_flap(value: object) -> str | None:
@@ -121,7 +128,10 @@ _DURATION_SCHEMA = WithJsonSchema(
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[Duration, AfterValidator(_not_zero)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_control_characters)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1), OneOrMore()]
+AnyNames = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), AfterValidator(_each_once), OneOrMore(0)]
+Names = Annotated[
+    tuple[Name, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_each_once), OneOrMore()
+]
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
 
 _PERCENT_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,9})?%$"}
@@ -200,7 +210,7 @@ class Settings(Section):
 
     name: str = ""
     url: str = ""
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     flap: FlapOrOff = Flap()
     registry: RegistryTrouble = RegistryTrouble()
     storm: Storm = Storm()
@@ -208,15 +218,6 @@ class Settings(Section):
     resolve_muted: bool = True
     """Whether what was told and resolves while it is muted is told as resolved at once, or only when the mute ends."""
     templates: Templates = Templates()
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("must be the name of a time zone, such as Europe/Berlin or UTC") from None
-        return name
 
     @field_validator("url")
     @classmethod
@@ -387,14 +388,15 @@ class Route(Section):
     """Which channels are told of what it matches, grouped how, and when.
 
     The default route, the last one, matches everything. `channels` is None where it chooses none: the default route's
-    then, and for that one every channel. `during` are names of windows, one of which must be open.
+    then, and for that one every channel. `during` are names of windows, one of which must be open. An empty `group_by`
+    makes one group of all.
     """
 
     match: Match = Match()
     during: tuple[str, ...] = ()
     default: bool = False
     channels: Names | None = None
-    group_by: Names = ("rule", "service")
+    group_by: AnyNames = ("rule", "service")
     group_wait: Duration = 5.0
     group_interval: Duration = 60.0
     repeat_interval: PositiveDuration = 14_400.0

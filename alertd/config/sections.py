@@ -23,15 +23,24 @@ class Named(NamedTuple):
     node: Node
 
 
+_LISTS = frozenset({"rules", "inhibit", "silences", "heartbeats", "reports"})
+_BY_NAME = frozenset({"services", "channels", "windows"})
+
+
 @dataclass(slots=True)
 class Sections:
-    """All files together. Rules and routes keep the order of the files and of their lines."""
+    """All files together, by the names of the sections. Lists keep the order of the files and of their lines."""
 
     settings: Named | None = None
     routes: Named | None = None
     services: dict[str, Named] = field(default_factory=dict)
     channels: dict[str, Named] = field(default_factory=dict)
+    windows: dict[str, Named] = field(default_factory=dict)
     rules: list[Node] = field(default_factory=list)
+    inhibit: list[Node] = field(default_factory=list)
+    silences: list[Node] = field(default_factory=list)
+    heartbeats: list[Node] = field(default_factory=list)
+    reports: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def add_file(self, root: Node) -> None:
@@ -46,17 +55,17 @@ class Sections:
                 self._add_section(name, Named(place, node))
 
     def _add_section(self, name: str, found: Named) -> None:
+        is_list = name in _LISTS or name == "routes"
         if name in PLANNED_SECTIONS:
             self._complain(found.place, f"{code(name)} is not supported yet; remove the section")
         elif name not in Document.model_fields:
             self._complain(found.place, f"unknown section {quote(name)}{suggest(name, Document.model_fields)}")
-        elif not isinstance(found.node, Sequence if name in ("rules", "routes") else Mapping):
-            kind = "a list" if name in ("rules", "routes") else "a mapping"
-            self._complain(found.node.place, f"{code(name)} must be {kind}")
-        elif name == "rules" and isinstance(found.node, Sequence):
-            self.rules.extend(found.node.items)
-        elif isinstance(found.node, Mapping) and name in ("services", "channels"):
-            self._add_names(name.removesuffix("s"), self.services if name == "services" else self.channels, found.node)
+        elif not isinstance(found.node, Sequence if is_list else Mapping):
+            self._complain(found.node.place, f"{code(name)} must be {'a list' if is_list else 'a mapping'}")
+        elif name in _LISTS and isinstance(found.node, Sequence):
+            getattr(self, name).extend(found.node.items)
+        elif name in _BY_NAME and isinstance(found.node, Mapping):
+            self._add_names(name.removesuffix("s"), getattr(self, name), found.node)
         else:
             self._add_only_once(name, found)
 
@@ -70,13 +79,11 @@ class Sections:
                 known[name] = Named(place, node)
 
     def _add_only_once(self, name: str, found: Named) -> None:
-        first = self.settings if name == "settings" else self.routes
+        first: Named | None = getattr(self, name)
         if first is not None:
             self._complain(found.place, f"{code(name)} may stand in one file only, and stands at {first.place} already")
-        elif name == "settings":
-            self.settings = found
         else:
-            self.routes = found
+            setattr(self, name, found)
 
     def _complain(self, place: Place, message: str) -> None:
         self.problems.append(Problem(place, message))

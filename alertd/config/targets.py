@@ -1,7 +1,8 @@
-"""A channel's `urls` as targets with their secrets filled in.
+"""A channel's targets and web addresses with their secrets filled in.
 
-Decides what can be known of a target without asking the library that sends: that there is a scheme, that a port is
-one, that two URLs are not joined into one. No message here holds any part of a URL, since every part may be secret.
+Decides what can be known of a target without asking who sends: that there is a scheme, that a port is one, that two
+URLs are not joined into one, that a header is one. No message here holds any part of a URL or of a header's value,
+since every part may be secret.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from alertd.config import secrets
-from alertd.config.nodes import Mapping, Node, Scalar, Sequence, code
-from alertd.config.schema import Target
+from alertd.config.nodes import Mapping, Node, Scalar, code, items_of, quote, value_of
+from alertd.config.schema import Target, Webhook
 from alertd.errors import Problem
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _JOINED = re.compile(r"[\s,][\s,]*[A-Za-z][A-Za-z0-9]*://")
 _PORT = re.compile(r":(-?[0-9]+)$")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""What HTTP allows in the name of a header."""
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?)?")
+"""One line of what HTTP carries, without spaces around it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,53 @@ class TargetReader:
 
     def read_all(self, urls: Node) -> tuple[Target, ...]:
         """Return the targets of a channel that can be understood; a single one need not be in a list."""
-        nodes = urls.items if isinstance(urls, Sequence) else [urls]
-        targets = [self._read(node) for node in nodes]
+        targets = [self._read(node) for node in items_of(urls)]
         return tuple(target for target in targets if target is not None)
+
+    def read_webhook(self, channel: Node) -> Webhook | None:
+        """Return a channel's webhook; None if something in it cannot be understood, or a secret is not there."""
+        address, secret = value_of(channel, "webhook"), value_of(channel, "secret")
+        url = self.read_web_address("webhook", address) if isinstance(address, Scalar) else None
+        headers = self._read_headers(value_of(channel, "headers"))
+        key = self._fill_in(secret) if isinstance(secret, Scalar) else ""
+        if url is None or headers is None or key is None:
+            return None
+        return Webhook(url=url, headers=headers, secret=SecretStr(key) if key else None)
+
+    def read_web_address(self, key: str, node: Scalar) -> SecretStr | None:
+        """Return the address under `key`; None if it is not one of the web, or a secret of it is not there."""
+        url = self._fill_in(node)
+        if url is None:
+            return None
+        fault = _fault_of_web_address(url)
+        if fault:
+            self._complain(node, f"{code(key)} {fault}")
+            return None
+        return SecretStr(url)
+
+    def _read_headers(self, node: Node | None) -> dict[str, SecretStr] | None:
+        """Read headers; a single one that is wrong or whose secret is not there makes all of them None."""
+        headers: dict[str, SecretStr | None] = {}
+        known: set[str] = set()
+        for name, (place, value) in node.entries.items() if isinstance(node, Mapping) else ():
+            if not _HEADER_NAME.fullmatch(name):
+                self.problems.append(Problem(place, f"{quote(name)} is not the name of an HTTP header"))
+            elif name.lower() in known:
+                self.problems.append(Problem(place, f"the header {quote(name)} is given twice, in another case"))
+            known.add(name.lower())
+            headers[name] = self._read_header(name, value) if isinstance(value, Scalar) else None
+        filled = {name: text for name, text in headers.items() if text is not None}
+        return filled if len(filled) == len(headers) else None
+
+    def _read_header(self, name: str, node: Scalar) -> SecretStr | None:
+        text = self._fill_in(node)
+        if text is None:
+            return None
+        if not _HEADER_VALUE.fullmatch(text):
+            fault = "must be one line of Latin letters, digits and signs, without spaces around it"
+            self._complain(node, f"the header {quote(name)} {fault}")
+            return None
+        return SecretStr(text)
 
     def _read(self, node: Node) -> Target | None:
         if isinstance(node, Scalar):
@@ -106,6 +156,19 @@ def fault_of_url(url: str) -> str:
     if port and not _is_port(port[1]):
         return "the URL's port must lie between 1 and 65535"
     return ""
+
+
+def _fault_of_web_address(url: str) -> str:
+    """Return what is wrong with the address of a webhook, or nothing; the answer holds no part of it."""
+    hint = "must be an address that begins with http:// or https://"
+    if not re.fullmatch(r"(?i:https?)://\S+", url) or not url.isprintable():
+        return hint
+    try:
+        has_host = bool(urlsplit(url).hostname)
+    except ValueError:
+        has_host = False
+    fault = fault_of_url(url)
+    return fault and f"is wrong: {fault}" if has_host else f"{hint}, followed by a host"
 
 
 def _is_port(text: str) -> bool:

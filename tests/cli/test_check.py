@@ -61,7 +61,7 @@ def test_every_problem_is_a_line_then_the_summary(tmp_path: Path) -> None:
 
 def test_warnings_alone_are_good(tmp_path: Path) -> None:
     """Exit 0."""
-    done = alertd("check", cwd=write(tmp_path, RULE + "settings: {storm: {above: 3}}\n"))
+    done = alertd("check", cwd=write(tmp_path, RULE + "settings: {registry: {settle: 3s}}\n"))
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "rules: 1 file, 1 rule, 0 channels: 1 warning"
 
@@ -151,7 +151,16 @@ GOOD = [
     "    for: 1h30m",
     "channels: {a: {urls: json://h}, b: {urls: [{schema: mailto, port: 587}], rate: 20/1m, fallback: a}}",
     "settings: {registry: {suspect: 50%}, storm: {above: 5, within: 30s}, templates: {title: '{{ rule }}'}}",
+    "channels: {a: {webhook: 'https://h', headers: {X: 5, Y: 'a b'}, secret: '${S}'}}",
+    "settings: {resolve_muted: false}",
+    "windows: {nightly: {cron: 0 2 * * mon-fri, duration: 2h, timezone: Europe/Berlin}}",
     "routes: [{default: true, group_by: [service], escalate: [{after: 15m, channels: [boss]}], continue: false}]",
+    "routes: [{match: {severity: critical, load.one: 4, during: nightly, not: {team: [a, b]}}, channels: a}]",
+    "routes: [{match: {service: 'pay*'}, group_by: [], escalate: {after: 15m, channels: boss}}, {default: true}]",
+    "inhibit: [{if: {rule: a}, mute: {rule: [b, 'c*'], not: {team: web}}, equal: [service]}]",
+    "silences: [{match: {service: a}, until: '2026-12-01T06:00:00Z', during: [nightly, weekly], comment: x}]",
+    "heartbeats: [{name: a, every: 1m, channel: b}, {name: c, every: 1h, url: 'https://h'}]",
+    "reports: [{name: weekly, cron: 0 8 * * mon, channel: mail, timezone: UTC}]",
 ]
 BAD = [
     "    sevrity: info",
@@ -168,7 +177,22 @@ BAD = [
     "chanels: {}",
     "channels: {a: {}}",
     "channels: {a: {urls: []}}",
+    "channels: {a: {urls: json://h, webhook: 'https://h'}}",
     "routes: [{default: false}]",
+    "routes: [{channels: [a]}]",
+    "routes: [{default: true, match: {rule: a}}]",
+    "routes: [{match: {rule: {a: b}}}]",
+    "routes: [{match: {not: {rule: []}}}]",
+    "windows: {nightly: {cron: 0 2 * * *}}",
+    "windows: {nightly: {cron: 0 2 * * *, duration: 2}}",
+    "inhibit: [{if: {rule: a}}]",
+    "silences: [{match: {rule: a}}]",
+    "silences: [{until: '2026-12-01T06:00:00Z'}]",
+    "silences: [{match: {rule: a}, until: '2026-12-01'}]",
+    "heartbeats: [{name: a, every: 1m}]",
+    "heartbeats: [{name: a, every: 1m, channel: b, url: 'https://h'}]",
+    "reports: [{name: a, channel: b}]",
+    "tests: []",
     "settings: {for: 1}",
 ]
 

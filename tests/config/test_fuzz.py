@@ -10,9 +10,17 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alertd.config.document import ChannelText, RouteText
 from alertd.config.load import survey
 from alertd.config.schema import FieldValue, InstanceCount, Rule, Ruleset, Section, Settings, When
+from alertd.config.written import (
+    ChannelText,
+    HeartbeatText,
+    InhibitionText,
+    ReportText,
+    RouteText,
+    SilenceText,
+    WindowText,
+)
 from tests.config.folder import NOW
 from tests.config.test_load import CONTRACT
 
@@ -100,6 +108,7 @@ def test_a_good_file_with_faults(tmp_path: Path, faults: list[tuple[int, str, bo
 
 
 WORDS = ["30s", "50%", "down", "up", "*", "{{ a }}", "{{", "2/1m", "json://h", "${X}", "log", "1.10", "", "\n", "é"]
+WORDS += ["https://h", "0 2 * * *", "* * * * *", "0 0 30 2 *", "UTC", "2026-12-01T06:00:00Z", "a", "b", "critical"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS) | st.text(max_size=6)
 SHAPES = st.recursive(
     SCALARS,
@@ -115,6 +124,8 @@ def shaped(model: type[Section], **inner: st.SearchStrategy[object]) -> st.Searc
     return st.fixed_dictionaries({}, optional=values) | SHAPES
 
 
+NAMES = st.sampled_from(["a", "b", "log"]) | SHAPES
+MATCHES = st.dictionaries(st.sampled_from(["rule", "service", "severity", "team", "not", "during"]), SHAPES, max_size=3)
 WHENS = shaped(When, instances=shaped(InstanceCount), value=shaped(FieldValue))
 DOCUMENTS = st.fixed_dictionaries(
     {},
@@ -123,7 +134,12 @@ DOCUMENTS = st.fixed_dictionaries(
         "services": st.dictionaries(st.text(max_size=3), SHAPES, max_size=2) | SHAPES,
         "rules": st.lists(shaped(Rule, when=WHENS), max_size=2),
         "channels": st.dictionaries(st.sampled_from(["a", "log", ""]), shaped(ChannelText), max_size=2),
-        "routes": st.lists(shaped(RouteText), max_size=2),
+        "windows": st.dictionaries(st.sampled_from("ab"), shaped(WindowText), max_size=2),
+        "routes": st.lists(shaped(RouteText, match=MATCHES, channels=NAMES), max_size=3),
+        "inhibit": st.lists(shaped(InhibitionText, **{"if": MATCHES, "mute": MATCHES}), max_size=2),
+        "silences": st.lists(shaped(SilenceText, match=MATCHES, during=NAMES), max_size=2),
+        "heartbeats": st.lists(shaped(HeartbeatText, channel=NAMES), max_size=2),
+        "reports": st.lists(shaped(ReportText, channel=NAMES), max_size=2),
     },
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from alertd.config.load import load, survey
 from alertd.config.schema import source_of
 from alertd.errors import ConfigError
-from alertd.model import Place, Severity
+from alertd.model import Match, Place, Severity
+from alertd.window import Window
 from tests.config.folder import NOW, RULE, Folder
 
 SHIPPED = Path(__file__).parents[2] / "rules"
@@ -45,8 +47,30 @@ rules:
 channels:
   ops: {urls: ["${OPS_URL:-json://localhost}"], rate: 20/1m}
   mail: {urls: [{schema: mailto, host: h, password: "p@$$s#${WORD}"}], send_resolved: false}
+  hook: {webhook: "https://h/${WORD}", headers: {Authorization: "Bearer ${WORD}"}, secret: "${SIGN:-}"}
+windows:
+  nightly: {cron: "0 2 * * mon-fri", duration: 2h}
+  weekly: {cron: 0 2 * * sun, duration: 2h, timezone: America/New_York}
 routes:
+  - match: {severity: critical, service: "pay*", during: nightly, not: {team: lab}}
+    channels: [ops]
+    group_by: [service]
+    group_wait: 5s
+    group_interval: 1m
+    repeat_interval: 4h
+    escalate: [{after: 15m, channels: [mail]}]
+    continue: true
   - {default: true, channels: [ops, mail], group_wait: 500ms, group_interval: 2m}
+inhibit:
+  - {if: {rule: apache-minimum}, mute: {rule: instance-lost}, equal: [service]}
+silences:
+  - {match: {service: apache}, until: 2026-12-01T06:00:00Z, comment: "move to new racks"}
+  - {match: {service: "db-*"}, during: nightly, comment: "nightly vacuum"}
+heartbeats:
+  - {name: watchdog, every: 1m, channel: hook}
+  - {name: outside, every: 5m, url: "https://h/${WORD}"}
+reports:
+  - {name: weekly, cron: "0 8 * * mon", channel: mail}
 """
 
 
@@ -63,16 +87,62 @@ def test_the_contracts_example_is_read(folder: Folder) -> None:
     assert source_of(minimum, ruleset.digest) == f"rules/a.yaml:12 @{ruleset.digest}"
     assert ruleset.settings.forget_after == 7 * 86400
     assert ruleset.services["apache"].expected == 3
-    assert ruleset.route.channels == ("ops", "mail")
-    assert (ruleset.route.group_wait, ruleset.route.group_interval) == (0.5, 120.0)
     assert not ruleset.channels["mail"].send_resolved
 
 
+def test_the_contracts_routes_are_read(folder: Folder) -> None:
+    """Who is told, when, and who is told as well; the default route is the last."""
+    pay, default = folder.write(CONTRACT).ruleset({"WORD": "x"}).routes
+    assert pay.match == Match({"severity": ("critical",), "service": ("pay*",)}, {"team": ("lab",)})
+    assert (pay.during, pay.channels, pay.group_by, pay.continue_) == (("nightly",), ("ops",), ("service",), True)
+    assert (pay.group_wait, pay.group_interval, pay.repeat_interval) == (5.0, 60.0, 14_400.0)
+    assert [(step.after, step.channels) for step in pay.escalate] == [(900.0, ("mail",))]
+    assert default.default
+    assert (default.channels, default.group_wait, default.group_interval) == (("ops", "mail"), 0.5, 120.0)
+    assert (default.group_by, default.match, default.continue_) == (("rule", "service"), Match(), False)
+
+
+def test_what_keeps_quiet_is_read(folder: Folder) -> None:
+    """Windows in the settings' time zone unless they have their own, inhibitions, silences with an end."""
+    ruleset = folder.write(CONTRACT).ruleset({"WORD": "x"})
+    assert ruleset.windows == {
+        "nightly": Window("0 2 * * mon-fri", 7200.0, "Europe/Berlin"),
+        "weekly": Window("0 2 * * sun", 7200.0, "America/New_York"),
+    }
+    (inhibition,) = ruleset.inhibit
+    assert inhibition.if_ == Match({"rule": ("apache-minimum",)})
+    assert inhibition.mute == Match({"rule": ("instance-lost",)})
+    assert inhibition.equal == ("service",)
+    racks, vacuum = ruleset.silences
+    assert racks.match == Match({"service": ("apache",)})
+    assert (racks.until, racks.during) == (datetime(2026, 12, 1, 6, tzinfo=UTC), ())
+    assert (racks.comment, racks.author, racks.source) == ("move to new racks", "", "rules/a.yaml:46")
+    assert (vacuum.until, vacuum.during) == (None, ("nightly",))
+
+
+def test_signs_of_life_and_webhooks_are_read(folder: Folder) -> None:
+    """Their secrets filled in; a secret that is empty signs nothing."""
+    ruleset = folder.write(CONTRACT).ruleset({"WORD": "x", "SIGN": ""})
+    watchdog, outside = ruleset.heartbeats
+    assert (watchdog.name, watchdog.every, watchdog.channel, watchdog.url) == ("watchdog", 60.0, "hook", None)
+    assert outside.url is not None
+    assert outside.url.get_secret_value() == "https://h/x"
+    (report,) = ruleset.reports
+    assert (report.name, report.cron, report.channel, report.timezone) == (
+        *("weekly", "0 8 * * mon", "mail"),
+        "Europe/Berlin",
+    )
+    webhook = ruleset.channels["hook"].webhook
+    assert webhook is not None
+    assert webhook.url.get_secret_value() == "https://h/x"
+    assert {name: text.get_secret_value() for name, text in webhook.headers.items()} == {"Authorization": "Bearer x"}
+    assert webhook.secret is None
+
+
 def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
-    """It is read and checked, and nobody shall rely on it."""
+    """It is read and checked, and nobody shall rely on it; of the rest nothing is to be said."""
     assert folder.write(CONTRACT).problems({"WORD": "x"}) == [
-        "rules/a.yaml:6:3: warning: `registry` is not in effect yet",
-        "rules/a.yaml:7:3: warning: `storm` is not in effect yet",
+        "rules/a.yaml:6:3: warning: `registry` is not in effect yet"
     ]
 
 
@@ -91,8 +161,10 @@ def test_files_are_merged_in_the_order_of_their_paths(folder: Folder) -> None:
 
 
 def test_a_name_given_twice_names_both_places(folder: Folder) -> None:
-    """Rules, services and channels, in one file or in several; settings and routes may stand in one file only."""
+    """Whatever has a name, in one file or in several; settings and routes may stand in one file only."""
     more = "services: {s: {}}\nchannels: {c: {urls: json://h}}\nsettings: {}\nroutes: [{default: true}]\n"
+    more += "windows: {w: {cron: 0 2 * * *, duration: 1h}}\nreports: [{name: r, cron: 0 2 * * *, channel: c}]\n"
+    more += "heartbeats: [{name: h, every: 1m, channel: c}]\n"
     folder.write(RULE + more).write(RULE + more, "b.yaml")
     assert folder.problems() == [
         'rules/b.yaml:2:11: error: rule "a" is already defined at rules/a.yaml:2:11',
@@ -100,6 +172,9 @@ def test_a_name_given_twice_names_both_places(folder: Folder) -> None:
         'rules/b.yaml:6:12: error: channel "c" is already defined at rules/a.yaml:6:12',
         "rules/b.yaml:7:1: error: `settings` may stand in one file only, and stands at rules/a.yaml:7:1 already",
         "rules/b.yaml:8:1: error: `routes` may stand in one file only, and stands at rules/a.yaml:8:1 already",
+        'rules/b.yaml:9:11: error: window "w" is already defined at rules/a.yaml:9:11',
+        'rules/b.yaml:10:18: error: report "r" is already defined at rules/a.yaml:10:18',
+        'rules/b.yaml:11:21: error: heartbeat "h" is already defined at rules/a.yaml:11:21',
     ]
 
 
@@ -212,11 +287,14 @@ def test_no_secret_is_printed(folder: Folder) -> None:
     folder.write(
         f"{RULE}    for: 1\nchannels:\n  a: {{urls: ['json://u:${{S}}@h:99999', '${{S}}', 'json://h,json://${{S}}']}}\n"
         "  b: {urls: [{schema: mailto, password: '${S}'}]}\n"
+        "  c: {webhook: 'ftp://${S}', headers: {A: \"${S}\\n\"}, secret: '${S}'}\n"
+        "  d: {webhook: 'http://h/${S}', headers: {A: '${S}'}, secret: '${S}'}\n"
+        "heartbeats: [{name: h, every: 1m, url: 'ftp://${S}'}, {name: i, every: 1m, url: 'http://h/${S}'}]\n"
     )
     environ = {"S": "ge" + "heim"}  # in two parts, since a traceback shows this line
     with pytest.raises(ConfigError) as raised:
         load(folder.path, environ=environ, now=NOW)
-    assert len(raised.value.problems) == 4
+    assert len(raised.value.problems) == 7
     assert "geheim" not in "".join(traceback.format_exception(raised.value))
     found = folder.survey(environ)
     assert "geheim" not in f"{found!r} {found.draft.model_dump()} {found.draft.model_dump_json()}"

@@ -121,7 +121,8 @@ def test_in_when(folder: Folder, when: str, said: str) -> None:
 
 # A whole line 5, after a good rule.
 ELSEWHERE = [
-    ("silences: []", "1: error: `silences` is not supported yet; remove the section"),
+    ("silences: {}", "11: error: `silences` must be a list"),
+    ("windows: []", "10: error: `windows` must be a mapping"),
     ("tests: []", "1: error: `tests` is not supported yet; remove the section"),
     ("chanels: {}", '1: error: unknown section "chanels"; did you mean "channels"?'),
     ("services: []", "11: error: `services` must be a mapping"),
@@ -131,13 +132,17 @@ ELSEWHERE = [
         "settings: {timezone: Nowhere/X}",
         "22: error: `timezone` must be the name of a time zone, such as Europe/Berlin or UTC",
     ),
+    (
+        "settings: {timezone: europe/berlin}",
+        '22: error: `timezone` must be the name of a time zone, such as Europe/Berlin or UTC; did you mean "Europe/Be',
+    ),
     ("settings: {url: foo}", "17: error: `url` must be the address of a web page, such as https://alertd.example"),
     (
         "settings: {name: '${X}'}",
-        "18: warning: `${…}` is filled in only in the `urls` of channels; here it stays as it is",
+        "18: warning: `${…}` is filled in only in the targets of channels and the `url` of heartbeats; here it stays",
     ),
     ("channels: {log: {urls: json://a}}", "12: error: `log` is built in and cannot be defined; choose another name"),
-    ("channels: {a: {}}", "15: error: `urls` is missing"),
+    ("channels: {a: {}}", "15: error: `a` must have either `urls` or a `webhook`"),
     ("channels: {a: {urls: []}}", "22: error: `urls` must not be empty"),
     ("channels: {a: {urls: 5}}", "22: error: a target is a URL such as json://host/path, or a mapping"),
     ("channels: {a: {urls: [x]}}", "23: error: the URL has no scheme, such as json:// or mailto://"),
@@ -156,16 +161,6 @@ ELSEWHERE = [
         "channels: {a: {urls: ['${X']}}",
         "23: error: `${` without a closing `}`; write ${NAME}, ${NAME:-default} or ${file:/path}, and $$ for a",
     ),
-    ("channels: {a: {webhook: x}}", '16: error: `webhook` is not supported yet; use `urls: ["json://…"]`'),
-    (
-        "routes: [{match: {a: b}}, {default: true}]",
-        "10: error: routes other than the default one are not supported yet; remove this one",
-    ),
-    (
-        "routes: [{default: true}, {default: true}]",
-        "27: error: a second default route; the first is at rules/a.yaml:5:10",
-    ),
-    ("routes: [{default: false}]", "20: error: `default` must be true, not `false`"),
     ("? [a]", "3: error: a list or mapping as a key; quote the text if it begins with `[` or `{`, as a template does"),
     ("services: &a {s: {labels: *a}}", "27: error: alias `*a` stands inside what it repeats"),
     (
@@ -190,27 +185,39 @@ def test_what_is_read_but_not_in_effect(folder: Folder) -> None:
         + "channels:\n"
         + "  a: {urls: json://h, fallback: b}\n"
         + "  b: {urls: json://h, fallback: a, rate: 20/1x}\n"
-        + "routes:\n"
-        + "  - {default: true, group_by: [rule], escalate: [{after: 5m, channels: [c]}]}\n"
     )
     assert folder.problems() == [
         "rules/a.yaml:6:23: warning: `fallback` is not in effect yet",
         'rules/a.yaml:6:33: error: a circle of fallbacks: "a" → "b" → "a"',
         "rules/a.yaml:7:23: warning: `fallback` is not in effect yet",
         "rules/a.yaml:7:42: error: `rate` must be a number of messages and a duration, such as 20/1m",
-        "rules/a.yaml:9:21: warning: `group_by` is not in effect yet",
-        "rules/a.yaml:9:39: warning: `escalate` is not in effect yet",
-        'rules/a.yaml:9:73: error: unknown channel "c"; known here: "a", "b", "log"',
     ]
 
 
 def test_a_channel_that_nobody_uses_is_warned_of(folder: Folder) -> None:
-    """Only where the route chooses; without a choice it means all channels."""
+    """Only where the default route chooses; without a choice it means all channels."""
     channel = RULE + "channels: {spare: {urls: json://h}}\n"
     assert folder.write(channel).problems() == []
-    assert folder.write(channel + "routes: [{default: true, channels: [log]}]\n").problems() == [
-        'rules/a.yaml:5:12: warning: channel "spare" is used by no rule and no route: nobody is told through it'
+    chosen = "routes: [{match: {rule: a}, channels: [log]}, {default: true%s}]\n"
+    assert folder.write(channel + chosen % "").problems() == []
+    assert folder.write(channel + chosen % ", channels: [log]").problems() == [
+        'rules/a.yaml:5:12: warning: channel "spare" is used nowhere: nobody is told through it'
     ]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "heartbeats: [{name: h, every: 1m, channel: spare}]",
+        "reports: [{name: r, cron: 0 8 * * mon, channel: spare}]",
+        "routes: [{match: {rule: a}, channels: spare}, {default: true, channels: log}]",
+        "routes: [{default: true, channels: log, escalate: {after: 5m, channels: spare}}]",
+    ],
+)
+def test_whoever_names_a_channel_uses_it(folder: Folder, use: str) -> None:
+    """Heartbeats, reports, any route, and any step of an escalation."""
+    route = "" if use.startswith("routes") else "routes: [{default: true, channels: log}]\n"
+    assert folder.write(f"{RULE}channels: {{spare: {{urls: json://h}}}}\n{route}{use}\n").problems() == []
 
 
 # --- what would take the machine down --------------------------------------------------------------------------------
