@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from alertd.engine.facts import describe_alert, describe_service
+from alertd.engine.storm import Part
 from alertd.engine.timers import Timer, stop
 from alertd.model import AlertState, Entry, Escalation, Instant, Kind, Notification, Reason
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from alertd.engine.membership import Membership
 
 _SUBJECTS: tuple[tuple[Kind, ...], ...] = (
+    (Kind.FORGOTTEN,),
     (Kind.FIRING, Kind.RESOLVED),
     (Kind.FLAPPING,),
     (Kind.SETTLED,),
-    (Kind.FORGOTTEN,),
 )
-"""Kinds that share a message."""
+"""Kinds that share a message. What is forgotten comes first: the same target may fire anew."""
+
+Parts = dict[str, list[Part]]
+"""What each channel is told."""
 
 
 class Group:
@@ -141,26 +145,29 @@ class Group:
         if not members:
             return
         self._last = now.mono
-        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        parts: Parts = {}
         told: list[tuple[Membership, tuple[str, ...]]] = []
         for member in members:
             kind = member.news or Kind.FIRING
             channels = self._channels_of(member, kind, now)
             told.append((member, channels))
             for channel in channels:
-                parts.setdefault(channel, []).append((member, kind))
-        before = self._channels_told()
-        direct = {
-            channel: its
-            for channel, its in parts.items()
-            if self.desk.outlet(channel).admits(self, [member for member, _ in its], now, is_new=channel not in before)
-        }
+                parts.setdefault(channel, []).append(Part(member, kind, member.belief(channel)))
+        admitted = self._admit(parts, self._channels_told(), now)
         for member, channels in told:
             member.mark_told(channels, now)
         if parts:
             self._spoke = now.mono
-        for channel, its in direct.items():
-            self._send(channel, its, now)
+        for channel in admitted:
+            self._send(channel, parts[channel], now)
+
+    def _admit(self, parts: Parts, before: set[str], now: Instant) -> list[str]:
+        """Return the channels that are told now; for the others it is held, to be digested."""
+        return [
+            channel
+            for channel, its in parts.items()
+            if self.desk.outlet(channel).admits(self, its, now, is_new=channel not in before)
+        ]
 
     def _channels_told(self) -> set[str]:
         """Return the channels that were told of anything which they have not been told the end of."""
@@ -196,48 +203,43 @@ class Group:
         self.chase(now)
 
     def _escalate(self, now: Instant) -> None:
-        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        parts: Parts = {}
         before = self._channels_told()
         for member in self.members:
             while member.is_pressing and (next_step := member.next_step()) and next_step[0] <= now.mono:
                 fresh = [channel for channel in next_step[1].channels if channel not in member.told]
                 channels = self._willing(member, Kind.ESCALATED, fresh, now)
-                member.mark_escalated(channels)
                 for channel in channels:
-                    parts.setdefault(channel, []).append((member, Kind.ESCALATED))
-        self._pass_on(parts, before, now)
+                    parts.setdefault(channel, []).append(Part(member, Kind.ESCALATED, member.belief(channel)))
+                member.mark_escalated(channels)
+        for channel in self._admit(parts, before, now):
+            self._send(channel, parts[channel], now)
 
     def _remind(self, now: Instant) -> None:
-        parts: dict[str, list[tuple[Membership, Kind]]] = {}
+        parts: Parts = {}
         for member in self.members:
             if member.is_pressing:
                 for channel in self._willing(member, Kind.REMINDER, member.told, now):
-                    parts.setdefault(channel, []).append((member, Kind.REMINDER))
+                    parts.setdefault(channel, []).append(Part(member, Kind.REMINDER, Kind.FIRING))
         self._reminders += 1
-        if parts:
-            self._spoke = now.mono
-        self._pass_on(parts, set(parts), now)
-
-    def _pass_on(self, parts: dict[str, list[tuple[Membership, Kind]]], before: set[str], now: Instant) -> None:
-        for channel, its in parts.items():
-            members = [member for member, _ in its]
-            if self.desk.outlet(channel).admits(self, members, now, is_new=channel not in before):
-                self._send(channel, its, now)
+        self._spoke = now.mono if parts else self._spoke
+        for channel in self._admit(parts, set(parts), now):
+            self._send(channel, parts[channel], now)
 
     # --- one message -------------------------------------------------------------------------------------------------
 
-    def _send(self, channel: str, parts: Sequence[tuple[Membership, Kind]], now: Instant) -> None:
+    def _send(self, channel: str, parts: Sequence[Part], now: Instant) -> None:
         """Emit one notification."""
-        entries = tuple(Entry(kind, describe_alert(member.alert)) for member, kind in parts)
-        kinds = {kind for _, kind in parts}
-        alerts = [member.alert for member, _ in parts]
+        entries = tuple(Entry(part.kind, describe_alert(part.member.alert)) for part in parts)
+        kinds = {part.kind for part in parts}
+        alerts = [part.member.alert for part in parts]
         services = {}
         for service in dict.fromkeys(alert.condition.service for alert in alerts):
             spoken_of = [a.instance for a in alerts if a.instance is not None and a.condition.service is service]
             services[service.name] = describe_service(service, spoken_of)
         standing = [m for m in self.members if channel in m.told and m.alert.state is AlertState.FIRING]
         wants_all = channel in self.desk.router.whole_groups
-        spoken = {member for member, _ in parts}
+        spoken = {part.member for part in parts}
         self.desk.out.append(
             Notification(
                 id=self._id(channel, parts),
@@ -254,17 +256,17 @@ class Group:
             )
         )
 
-    def _id(self, channel: str, parts: Sequence[tuple[Membership, Kind]]) -> str:
+    def _id(self, channel: str, parts: Sequence[Part]) -> str:
         """Return what names the message: the same on every replica, another for each that differs."""
-        marks = [f"{each.alert.id} {kind} {each.alert.episode} {each.alert.revision}" for each, kind in parts]
-        if parts[0][1] in {Kind.REMINDER, Kind.ESCALATED}:
-            marks.append(f"{self._reminders} {parts[0][0].steps_done}")
+        marks = [part.member.mark(part.kind) for part in parts]
+        if parts[0].kind in {Kind.REMINDER, Kind.ESCALATED}:
+            marks.append(f"{self._reminders} {parts[0].member.steps_done}")
         return sha256("\0".join((channel, self.name, *marks)).encode()).hexdigest()[:12]
 
-    def _next_steps(self, parts: Sequence[tuple[Membership, Kind]], now: Instant) -> tuple[Escalation, ...]:
+    def _next_steps(self, parts: Sequence[Part], now: Instant) -> tuple[Escalation, ...]:
         """Return who is told next if nobody acts."""
         steps: dict[tuple[str, ...], float] = {}
-        for member, _ in parts:
+        for member, *_ in parts:
             if member.is_pressing and member.first_told is not None:
                 for step in member.steps[member.steps_done :]:
                     at = member.first_told + step.after

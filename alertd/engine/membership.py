@@ -140,6 +140,16 @@ class Membership:
         if self.news is not Kind.SETTLED:
             self.news = None
 
+    def belief(self, channel: str) -> Kind | None:
+        """Return what a channel was told of the alert and not taken back: that it flaps, or fires."""
+        if channel in self.flap_told:
+            return Kind.FLAPPING
+        return Kind.FIRING if channel in self.told else None
+
+    def mark(self, kind: Kind) -> str:
+        """Return what names this piece of news: the same on every replica."""
+        return f"{self.alert.id} {kind} {self.alert.episode} {self.alert.revision}"
+
     # --- what was told -----------------------------------------------------------------------------------------------
 
     def mark_told(self, channels: Iterable[str], now: Instant) -> None:

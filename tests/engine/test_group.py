@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.config.schema import Channel
+from alertd.config.schema import Channel, Settings
 from tests.engine.story import Story, rule
 
 TWO = {"ops": Channel(targets=()), "boss": Channel(targets=(), send_resolved=False)}
@@ -117,3 +117,11 @@ def test_ids_are_a_function_of_what_is_told() -> None:
 
     assert run() == run()
     assert len(set(run())) == len(run()) == 5
+
+
+def test_what_is_forgotten_is_told_before_the_same_target_fires_anew() -> None:
+    """Though both are due at once."""
+    settings = Settings.model_validate({"flap": False, "forget_after": "300s"})
+    story = Story(rule(), up=("apache/a",), settings=settings, group_wait="5s").at(1).expire("apache/a").at(300)
+    story.at(301).put("apache/a").expire("apache/a").at(400)
+    assert story.told == ["6 firing r apache/a", "306 forgotten r apache/a", "306 firing r apache/a"]
