@@ -135,9 +135,10 @@ class Secretary:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._hold.let_go(self.plan.value(status="stopped"))
             _log.info("%s: stopped, removed", self.plan.name)
-        except (EtcdUnavailable, TimeoutError):
+        except (EtcdUnavailable, TimeoutError) as error:
             _log.warning(
-                "%s: etcd is out of reach, so the stop is not announced; the key ends with its lease within %d s",
+                "%s: the stop is not announced, %s; if there is a key, it ends with its lease within %d s",
                 self.plan.name,
+                str(error) or f"etcd did not answer within {STOP_SECONDS:g} s",
                 self.plan.pace.ttl,
             )
