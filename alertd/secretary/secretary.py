@@ -137,8 +137,8 @@ class Secretary:
             _log.info("%s: stopped, removed", self.plan.name)
         except (EtcdUnavailable, TimeoutError) as error:
             _log.warning(
-                "%s: the stop is not announced, %s; if there is a key, it ends with its lease within %d s",
+                "%s: %s, so the stop is not announced; the key ends with its lease within %d s",
                 self.plan.name,
-                str(error) or f"etcd did not answer within {STOP_SECONDS:g} s",
+                str(error) or "etcd is out of reach",
                 self.plan.pace.ttl,
             )
