@@ -27,7 +27,7 @@ from alertd.config.load import load
 from alertd.delivery import channel
 from alertd.delivery.dispatch import Dispatcher
 from alertd.engine.core import Engine
-from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
+from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
@@ -266,6 +266,9 @@ class Daemon:
     async def _audit(self, watch: Watch) -> None:
         try:
             differences = await watch.audit()
+        except EtcdRefused as error:  # the stream may go on, since etcd judges it only at its start
+            _log.warning("audit put off: etcd refuses it", reason=str(error))
+            return
         except EtcdUnavailable as error:
             _log.info("audit put off", reason=str(error))
             return
