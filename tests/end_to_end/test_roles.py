@@ -22,8 +22,8 @@ from tests.sinks import HttpInbox
 
 RULES = "rules: [{name: lost, service: '*', when: {instance: down}, flap: false}]\n" + ROUTES
 PACE = ("--every", "300ms", "--timeout", "500ms", "--ttl", "2s", "--failures", "1")
-TROUBLE = ("permi", "refuse", "auth", "certificate", "Traceback")
-"""No log has any of these words where everybody may do what they must."""
+TROUBLE = ("etcd at ", "permi", "refuse", "Traceback")
+"""No log has any of these words where everybody may do what they must: each complaint about an etcd says which."""
 
 
 class Service:
