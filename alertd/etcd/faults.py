@@ -207,6 +207,7 @@ def _user(settings: EtcdSettings) -> str:
 
 
 _VERBS = {"RangeRequest": "read", "WatchCreateRequest": "watch", "PutRequest": "write", "DeleteRangeRequest": "delete"}
+_ON_A_LEASE = frozenset({"LeaseKeepAliveRequest", "LeaseRevokeRequest"})
 
 
 def attempt_of(request: Any) -> str:
@@ -214,6 +215,8 @@ def attempt_of(request: Any) -> str:
     kind = request.DESCRIPTOR.name
     if kind == "TxnRequest":
         return f"read and write {_shown(request.compare[0].key)}" if request.compare else "do that"
+    if kind in _ON_A_LEASE:
+        return f"use lease {request.ID:x}"
     if kind not in _VERBS:
         return "do that"
     verb, key = _VERBS[kind], _shown(request.key)

@@ -137,6 +137,8 @@ def test_a_wrong_password_no_password_and_a_missing_permission(guarded: EtcdServ
 def test_what_is_not_permitted_is_named(guarded: EtcdServer) -> None:
     """The verb and the key tell which permission is missing; a key that is not text does not garble the line."""
     guard(guarded)
+    lease = guarded.ctl("lease", "grant", "60").split()[1]
+    guarded.ctl("put", "/a", "", f"--lease={lease}")
 
     async def story() -> list[str]:
         said = []
@@ -146,13 +148,15 @@ def test_what_is_not_permitted_is_named(guarded: EtcdServer) -> None:
                 client.delete(b"/a"),
                 client.txn([created_at(b"/a", 0)], [put_op(b"/a", b"")]),
                 anext(client.list_prefix(b"/a/")),
+                client.lease_revoke(int(lease, 16)),
             ):
                 with pytest.raises(EtcdUnavailable) as caught:
                     await attempt
                 said.append(str(caught.value).split(" to ")[1].split(";")[0])
         return said
 
-    assert run(story()) == ["write /a\\xff", "delete /a", "read and write /a", "read keys from /a/ on"]
+    keys = ["write /a\\xff", "delete /a", "read and write /a", "read keys from /a/ on"]
+    assert run(story()) == [*keys, f"use lease {lease}"]
 
 
 # --- users by certificate --------------------------------------------------------------------------------------------
