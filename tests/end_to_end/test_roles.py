@@ -13,10 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from alertd.daemon import Daemon, DaemonSettings
+from alertd.etcd.channel import EtcdSettings
 from tests.certificates import FOR_CLIENTS, authority, signed
 from tests.end_to_end.guarded import GuardedEtcd, Program
 from tests.end_to_end.process import ROUTES, DaemonProcess, alertd
+from tests.etcd.following import following, run, until
 from tests.etcd_server import Cut, wait_until
 from tests.sinks import HttpInbox
 
@@ -76,9 +80,7 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Remove what a test put into the etcds that all tests here share."""
     yield
     for name in {"guarded", "mutual"} & set(request.fixturenames):
-        etcd: GuardedEtcd = request.getfixturevalue(name)
-        for prefix in ("/services/", "/alertd/"):
-            etcd.ctl("del", "--prefix", prefix)
+        request.getfixturevalue(name).ctl("del", "--prefix", "/")
 
 
 def secretary(name: str, service: Service, log: Path, login: dict[str, str]) -> Program:
@@ -228,6 +230,27 @@ def test_a_role_that_is_taken_away_while_the_daemon_runs(
         guarded.ctl("role", "grant-permission", "--prefix", "alertd-daemon", "read", "/services/")
         expect(inbox, 1, "[FIRING] lost apache/a", "deleted")
         assert sum(refusal in event for event in daemon.events()) == 1
+
+
+def test_an_audit_notices_what_the_stream_does_not(tmp_path: Path, guarded: GuardedEtcd) -> None:
+    """A watch is judged at its beginning alone; an audit that is refused is a warning."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    password = (guarded.folder / "alertd-daemon.password").read_text().strip()
+    login = EtcdSettings((guarded.etcd.endpoint,), "alertd-daemon", password, guarded.ca.cert)
+
+    async def story() -> None:
+        daemon = Daemon(DaemonSettings(rules=tmp_path), environ={})
+        async with following(login=login) as (_, follower):
+            await until(lambda: follower.watch.is_connected)
+            guarded.ctl("role", "revoke-permission", "--prefix", "alertd-daemon", "/services/")
+            with capture_logs() as logs:
+                await daemon._audit(follower.watch)
+            guarded.ctl("role", "grant-permission", "--prefix", "alertd-daemon", "read", "/services/")
+            assert [entry["log_level"] for entry in logs] == ["warning"]
+            assert "does not permit user alertd-daemon to read keys from /services/ on" in logs[0]["reason"]
+            assert follower.watch.is_connected
+
+    run(story())
 
 
 def instances(daemon: DaemonProcess) -> list[str]:
