@@ -271,13 +271,8 @@ judge() {
 # Renews our lease; forgets it if it has ended.
 renew() {
   [ -n "$lease" ] || return 0
-  if ask_etcd /dev/null lease keep-alive --once "$lease"; then
-    grep -q keepalived "$folder/answer" || lease=
-  elif grep -q 'lease not found' "$folder/complaint"; then
-    lease=
-  else
-    return 1
-  fi
+  ask_etcd /dev/null lease keep-alive --once "$lease" && return
+  grep -q 'lease not found' "$folder/complaint" && lease=''
 }
 
 # Learns the revision at which the key was last written, and its lease in hex; 0 is none.
@@ -337,7 +332,6 @@ look_for_rival() {
 
 # Announces the end with the value $1, then removes the key, then revokes the lease: nobody can take it for an expiry.
 let_go() {
-  written=0
   renew && look || return 1
   if [ "$holder" = 0 ] || [ "$holder" = "$lease" ]; then
     write "$1" && transact "$(answered Revision)" "del $(word "$key")" || return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,13 +15,12 @@ import pytest
 
 from tests.cli.test_secretary import Keys, lease_of
 from tests.deploy.shell import QUICK, SCRIPT, SHELLS, UP, of, run, secretary
-from tests.etcd_server import free_port, wait_until
+from tests.etcd_server import EtcdServer, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.test_secretary import Service
-    from tests.etcd_server import EtcdServer
 
 
 def test_shellcheck_finds_nothing() -> None:
@@ -175,6 +175,32 @@ def test_an_end_that_etcd_took_only_half_of_is_undone(
         assert None not in keys.seen
 
 
+def token_for_small_leases(peer_url: str) -> str:
+    """Return a cluster token with which a single etcd grants leases whose 16 hex digits begin with 0.
+
+    A lease begins with the last bits of the member's id, and that is a digest of its address and the token.
+    """
+
+    def leads_to_zero(token: str) -> bool:
+        member = hashlib.sha1(f"{peer_url}{token}".encode(), usedforsecurity=False).digest()[:8]
+        return member[6] & 0x7F < 0x10
+
+    return next(token for token in map(str, range(1000)) if leads_to_zero(token))
+
+
+def test_a_lease_that_begins_with_a_zero_is_known_again(service: Service, tmp_path: Path) -> None:
+    """One cluster in eight grants such; etcdctl writes the zero, and a number has none."""
+    etcd = EtcdServer(tmp_path / "etcd")
+    etcd.flags = ("--initial-cluster-token", token_for_small_leases(etcd.peer_url))
+    with etcd, Keys(etcd) as keys, secretary(etcd, *of(service)) as process:
+        keys.wait_for(UP)
+        assert etcd.ctl("lease", "list").splitlines()[1].startswith("0")
+        process.terminate()
+        assert process.wait(5) == 0
+        keys.wait_for(None)
+        assert keys.seen == [UP, {**UP, "status": "stopped"}, None]
+
+
 def test_the_second_of_two_says_who_holds_the_key(shared_etcd: EtcdServer, service: Service, tmp_path: Path) -> None:
     """And does nothing, until the first has stopped."""
     log = tmp_path / "second.log"
@@ -186,6 +212,7 @@ def test_the_second_of_two_says_who_holds_the_key(shared_etcd: EtcdServer, servi
             first.terminate()
             keys.wait_for({**UP, "second": 1})
             assert second.poll() is None
+            assert keys.seen == [UP, {**UP, "status": "stopped"}, None, {**UP, "second": 1}]
             assert log.read_text().count("another secretary") == 1
 
 
