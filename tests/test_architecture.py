@@ -13,7 +13,9 @@ import alertd
 ROOT = Path(alertd.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-LEAVES = {f"alertd.{name}" for name in ("duration", "errors", "model", "sdnotify", "template", "tether", "values")}
+LEAVES = {
+    f"alertd.{name}" for name in ("document", "duration", "errors", "model", "sdnotify", "template", "tether", "values")
+}
 LEAVES |= {"alertd"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": LEAVES | {"alertd.config"},

@@ -128,6 +128,18 @@ class Engine:
         """Return the alerts that are pending, firing or flapping."""
         return (describe_alert(alert) for alert in self._desk.active.values())
 
+    def alert_ids(self) -> Iterator[str]:
+        """Return the ids of the same alerts, which costs nothing."""
+        return iter(self._desk.active)
+
+    def look_up(self, alert_id: str) -> tuple[Alert, ServiceFacts] | None:
+        """Return an alert under way, and its service as messages about that alert would show it."""
+        alert = self._desk.active.get(alert_id)
+        if alert is None:
+            return None
+        spoken_of = () if alert.instance is None else (alert.instance,)
+        return describe_alert(alert), describe_service(alert.condition.service, spoken_of)
+
     # --- what the registry asks --------------------------------------------------------------------------------------
 
     def match(self, service: Service) -> None:
