@@ -43,7 +43,7 @@ from alertd.sdnotify import ServiceManager
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
@@ -273,15 +273,14 @@ class Daemon:
         """Return the ids of the alerts under way."""
         return self._engine.alert_ids()
 
-    def content_of(self, alert_id: str) -> dict[str, Any] | None:
-        """Return what etcd should show of an alert as it is now, None if it is not under way."""
-        found = self._engine.look_up(alert_id)
-        if found is None:
-            return None
-        alert, service = found
+    def contents_of(self, alert_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what etcd should show of each of these alerts that is under way, as it is now."""
         now = read_clock()
         times = Times.of(self._ruleset.settings.timezone, now.wall)
-        return document.of_alert(alert, cut(summary(alert, service, times, now), SUMMARY_ROOM))
+        return {
+            alert.id: document.of_alert(alert, cut(summary(alert, service, times, now), SUMMARY_ROOM))
+            for alert, service in self._engine.look_up(alert_ids)
+        }
 
     # --- auditing ----------------------------------------------------------------------------------------------------
 

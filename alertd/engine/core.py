@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from alertd.engine.alert import Desk
 from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
 from alertd.engine.counting import Changes, Distinct, InstanceCount
-from alertd.engine.facts import describe_alert, describe_service
+from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.group import Group, Router
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
@@ -22,7 +22,7 @@ from alertd.engine.timers import Timers
 from alertd.model import Action, Alert, EventKind, Instant, KeyEvent, Reason, ServiceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from alertd.config.schema import Ruleset
     from alertd.engine.rules import CompiledRule
@@ -132,13 +132,15 @@ class Engine:
         """Return the ids of the same alerts, which costs nothing."""
         return iter(self._desk.active)
 
-    def look_up(self, alert_id: str) -> tuple[Alert, ServiceFacts] | None:
-        """Return an alert under way, and its service as messages about that alert would show it."""
-        alert = self._desk.active.get(alert_id)
-        if alert is None:
-            return None
-        spoken_of = () if alert.instance is None else (alert.instance,)
-        return describe_alert(alert), describe_service(alert.condition.service, spoken_of)
+    def look_up(self, alert_ids: Iterable[str]) -> Iterator[tuple[Alert, ServiceFacts]]:
+        """Return those of the alerts that are under way, each with its service as a message about it would show it."""
+        services: dict[Service, ServiceFacts] = {}
+        for alert in filter(None, map(self._desk.active.get, alert_ids)):
+            service = alert.condition.service
+            if service not in services:
+                services[service] = describe_service(service)
+            facts = services[service]
+            yield describe_alert(alert), facts if alert.instance is None else focus(facts, alert.instance)
 
     # --- what the registry asks --------------------------------------------------------------------------------------
 

@@ -52,8 +52,8 @@ class Source(Protocol):
     def alert_ids(self) -> Iterable[str]:
         """Return the names of all documents there should be."""
 
-    def content_of(self, alert_id: str) -> Mapping[str, Any] | None:
-        """Return what a document should say, None if there should be none."""
+    def contents_of(self, alert_ids: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return what these documents should say; those that should not be there are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +202,10 @@ class Mirror:
         batch: list[_Wish] = []
         room = self._settings.transaction_bytes
         written = document.stamp(self._clock())
-        for alert_id in list(islice(marked, self._settings.operations)):
-            wish = self._wish(alert_id, written)
+        alert_ids = list(islice(marked, self._settings.operations))
+        contents = self._source.contents_of(alert_ids)
+        for alert_id in alert_ids:
+            wish = self._wish(alert_id, contents.get(alert_id), written)
             room -= wish.bytes if wish is not None else 0
             if room < 0 and batch:
                 break
@@ -212,12 +214,11 @@ class Mirror:
                 batch.append(wish)
         return batch
 
-    def _wish(self, alert_id: str, written: str) -> _Wish | None:
+    def _wish(self, alert_id: str, content: Mapping[str, Any] | None, written: str) -> _Wish | None:
         """Return how to bring one document up to date, None if it is so, or a newer alertd's is in its place."""
         if alert_id in self._newer:
             return None
         key = self._prefix + alert_id.encode(errors="surrogateescape")
-        content = self._source.content_of(alert_id)
         plain = b"" if content is None else document.encode(content)
         if len(plain) > self._settings.document_bytes:
             _log.warning("alert %s is too large to be shown from etcd", alert_id)
