@@ -3,6 +3,8 @@
 One wake-up reads the clock once, hands what happened to the engine, and does what the engine answers: notifications go
 to the dispatcher, everything goes to the log and to whoever observes. All of it runs on one event loop, so the engine
 is never entered twice; targets are slow, and have threads of their own.
+
+Of several replicas one leads. So far that decides only who shows the alerts in etcd; all of them tell people.
 """
 
 from __future__ import annotations
@@ -17,26 +19,31 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alertd import chronicle
+from alertd import chronicle, document
 from alertd.config.load import load
 from alertd.delivery import channel
 from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.render import summary
+from alertd.delivery.variables import SUMMARY_ROOM
+from alertd.delivery.wording import Times, cut
 from alertd.engine.core import Engine
-from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
+from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
+from alertd.etcd.election import Election
+from alertd.etcd.mirror import Mirror
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
-from alertd.model import Action, Instant, Notification
+from alertd.model import Action, Decision, Instant, Notification
 from alertd.sdnotify import ServiceManager
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
@@ -109,11 +116,12 @@ class Daemon:
         self._engine = Engine(ruleset, settings.prefix.encode())
         self._dispatcher: Dispatcher | None = None
         self._watch: Watch | None = None
+        self._mirror: Mirror | None = None
         self._woken_at = inf
         """When the deadlines are looked at next, in monotonic seconds."""
         self._sooner = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._is_judged = False
+        self._judged = asyncio.Event()
         self._heard_at = 0.0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -127,6 +135,9 @@ class Daemon:
         web = WebServer(self.settings.listen, self, self._environ, self.settings.listener)
         async with web, Client(self.settings.etcd) as client:
             self._watch = Watch(client, self.settings.prefix.encode())
+            namespace = self.settings.namespace.encode()
+            election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
+            self._mirror = Mirror(client, namespace + b"alerts/", self, read_clock)
             async with self._reloading:
                 self._dispatcher = await asyncio.to_thread(
                     Dispatcher,
@@ -147,6 +158,7 @@ class Daemon:
             tasks = [
                 asyncio.create_task(self._follow(self._watch), name="follow"),
                 asyncio.create_task(self._keep_time(), name="keep-time"),
+                asyncio.create_task(self._lead(election, self._mirror), name="lead"),
                 asyncio.create_task(stop.wait(), name="stop"),
             ]
             try:
@@ -159,15 +171,15 @@ class Daemon:
                 for task in (*tasks, reporting):
                     task.cancel()
                 await asyncio.gather(*tasks, reporting, return_exceptions=True)
-                await self._stop_delivering()
+                await asyncio.gather(election.resign(), self._stop_delivering())
 
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
         async with self._reloading:
-            if self._is_judged:
+            if self._judged.is_set():
                 self._manager.reloading()
             await self._reload()
-            if self._is_judged:
+            if self._judged.is_set():
                 self._manager.ready()
 
     async def _reload(self) -> None:
@@ -182,6 +194,8 @@ class Daemon:
             await asyncio.to_thread(self._dispatcher.apply, ruleset)
         self._ruleset = ruleset
         self._do(self._engine.load(ruleset, read_clock()))
+        if self._mirror is not None:
+            self._mirror.mark_all()
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
 
     async def _stop_delivering(self) -> None:
@@ -208,8 +222,8 @@ class Daemon:
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
         else:
             self._do(engine.close_gap(now))
-            if not self._is_judged:
-                self._is_judged = True
+            if not self._judged.is_set():
+                self._judged.set()
                 settle_memory()
                 self._manager.ready()
                 _log.info("ready", revision=step.revision, **engine.counts)
@@ -219,8 +233,10 @@ class Daemon:
         for action in actions:
             if isinstance(action, Notification) and self._dispatcher is not None:
                 self._dispatcher.submit(action)
+            elif isinstance(action, Decision) and self._mirror is not None:
+                self._mirror.mark(action.alert_id)
         if actions:
-            if self._is_judged:
+            if self._judged.is_set():
                 chronicle.log_actions(actions)
             if self._observe is not None:
                 for action in actions:
@@ -246,6 +262,26 @@ class Daemon:
         if self._observe is not None:
             self._observe(delivery)
 
+    # --- leading -----------------------------------------------------------------------------------------------------
+
+    async def _lead(self, election: Election, mirror: Mirror) -> None:
+        """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
+        await self._judged.wait()
+        await election.run(mirror.write)
+
+    def alert_ids(self) -> Iterator[str]:
+        """Return the ids of the alerts under way."""
+        return self._engine.alert_ids()
+
+    def contents_of(self, alert_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what etcd should show of each of these alerts that is under way, as it is now."""
+        now = read_clock()
+        times = Times.of(self._ruleset.settings.timezone, now.wall)
+        return {
+            alert.id: document.of_alert(alert, cut(summary(alert, service, times, now), SUMMARY_ROOM))
+            for alert, service in self._engine.look_up(alert_ids)
+        }
+
     # --- auditing ----------------------------------------------------------------------------------------------------
 
     def _start_audits(self, watch: Watch) -> AsyncIOScheduler:
@@ -266,6 +302,9 @@ class Daemon:
     async def _audit(self, watch: Watch) -> None:
         try:
             differences = await watch.audit()
+        except EtcdRefused as error:  # the stream may go on, since etcd judges it only at its start
+            _log.warning("audit put off: etcd refuses it", reason=str(error))
+            return
         except EtcdUnavailable as error:
             _log.info("audit put off", reason=str(error))
             return
@@ -277,7 +316,7 @@ class Daemon:
     @property
     def unready_reason(self) -> str:
         """Why the daemon is not ready, empty if it is."""
-        if not self._is_judged:
+        if not self._judged.is_set():
             return "the first snapshot is not judged yet"
         streamed_at = self._watch.alive_at if self._watch is not None else None
         if time.monotonic() - max(self._heard_at, streamed_at or 0.0) > STALE_AFTER:

@@ -14,9 +14,9 @@ ROOT = Path(alertd.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 LEAVES = {
-    f"alertd.{name}" for name in ("duration", "errors", "model", "sdnotify", "template", "tether", "values", "window")
-}
-LEAVES |= {"alertd"}
+    f"alertd.{name}"
+    for name in ("document", "duration", "errors", "model", "sdnotify", "template", "tether", "values", "window")
+} | {"alertd"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": LEAVES | {"alertd.config"},
     "engine": LEAVES | {"alertd.config", "alertd.engine"},

@@ -53,8 +53,8 @@ def _options(
 def main() -> None:
     """Run the command line, and exit as the contract says; a terminal that lacks a letter gets it escaped.
 
-    gRPC's own lines, which would stand between the log's, are kept away unless the user asks for them: what they say of a
-    failed call is in its error.
+    gRPC's own lines, which would stand between the log's, are kept away unless the user asks for them: what they say
+    of a failed call is in its error.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for stream in (sys.stdout, sys.stderr):

@@ -39,7 +39,7 @@ def secretary(
         list[str] | None,
         typer.Option("--set", envvar="ALERTD_SET", metavar="NAME=VALUE", help="A field of the value; repeatable."),
     ] = None,
-    check: Annotated[str | None, _option("check", "http://…, https://… or tcp://host:port.")] = None,
+    check: Annotated[str | None, _option("check", "http://…, https://…, tcp://host:port or exec:COMMAND.")] = None,
     every: Annotated[str | None, _option("every", "How often to probe.", "10s")] = None,
     ttl: Annotated[str | None, _option("ttl", "How long the key outlives the last probe.", "30s")] = None,
     timeout: Annotated[str | None, _option("timeout", "How long a probe may take.", "3s")] = None,
@@ -79,6 +79,7 @@ def secretary(
     settings = options.etcd_settings(etcd, etcd_user, etcd_ca, etcd_cert, etcd_key)
     folder = options.as_folder(prefix)
     _set_up_log()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who was started with it ignored is not told how a child ended
     asyncio.run(_run(plans, settings, folder))
 
 

@@ -15,7 +15,7 @@ from alertd.engine.calendar import Calendar
 from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
 from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
-from alertd.engine.facts import describe_alert, describe_service
+from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
@@ -35,7 +35,7 @@ from alertd.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from alertd.config.schema import Ruleset
     from alertd.engine.rules import CompiledRule
@@ -188,6 +188,20 @@ class Engine:
     def silences(self) -> Iterator[tuple[Silence, bool, int]]:
         """Return the silences that are not over, each with whether it holds now, and how many alerts it keeps quiet."""
         return ((live.silence, live.is_active, len(live.muting)) for live in self._desk.mutes.silences())
+
+    def alert_ids(self) -> Iterator[str]:
+        """Return the ids of the same alerts, which costs nothing."""
+        return iter(self._desk.active)
+
+    def look_up(self, alert_ids: Iterable[str]) -> Iterator[tuple[Alert, ServiceFacts]]:
+        """Return those of the alerts that are under way, each with its service as a message about it would show it."""
+        services: dict[Service, ServiceFacts] = {}
+        for alert in filter(None, map(self._desk.active.get, alert_ids)):
+            service = alert.condition.service
+            if service not in services:
+                services[service] = describe_service(service)
+            facts = services[service]
+            yield describe_alert(alert), facts if alert.instance is None else focus(facts, alert.instance)
 
     # --- what the registry asks --------------------------------------------------------------------------------------
 

@@ -7,14 +7,19 @@ gRPC's default of 4 MiB a message, which ends a watch for ever once a catch-up b
 from __future__ import annotations
 
 import re
+import ssl
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from alertd.errors import AlertdError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@,]+):(?P<port>[0-9]{1,5})")
 
@@ -70,26 +75,57 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(endpoints))
 
 
-def _read(path: Path | None, option: str) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AlertdError(f"{option}: cannot read {path}: {error.strerror}") from None
-
-
 def credentials_for(settings: EtcdSettings) -> grpc.ChannelCredentials | None:
-    """Return TLS credentials, or None for plain text; raise AlertdError for files that cannot be read."""
+    """Return TLS credentials, or None for plain text; raise AlertdError for files that are not what they should be."""
     if not settings.is_tls:
         return None
     if (settings.cert is None) != (settings.key is None):
         raise AlertdError("--etcd-cert and --etcd-key belong together: give both or neither")
-    return grpc.ssl_channel_credentials(
-        root_certificates=_read(settings.ca, "--etcd-ca"),
-        private_key=_read(settings.key, "--etcd-key"),
-        certificate_chain=_read(settings.cert, "--etcd-cert"),
-    )
+    ca = _read_pem(settings.ca, "--etcd-ca", "CERTIFICATE")
+    cert = _read_pem(settings.cert, "--etcd-cert", "CERTIFICATE")
+    key = _read_pem(settings.key, "--etcd-key", "PRIVATE KEY")
+    _try_out(settings)
+    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+
+
+def _read_pem(path: Path | None, option: str, what: str) -> bytes | None:
+    """Return a file's content, which gRPC would refuse in a word of its own if there were no such block in it."""
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AlertdError(f"{option}: cannot read {path}: {error.strerror}") from None
+    if f"{what}-----".encode() not in content:
+        raise AlertdError(f"{option}: {path} holds no {what.lower()} in PEM form")
+    return content
+
+
+def _try_out(settings: EtcdSettings) -> None:
+    """Raise AlertdError for files that gRPC cannot use: to it, and then to us, that is an etcd out of reach."""
+
+    def refuse() -> str:
+        raise AlertdError(f"--etcd-key: {settings.key} is locked with a passphrase; give one that is not")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.ca is not None:
+        with _naming(f"--etcd-ca: {settings.ca}"):
+            context.load_verify_locations(settings.ca)
+    if settings.cert is not None:
+        with _naming(f"--etcd-cert, --etcd-key: {settings.cert} or {settings.key}"):
+            context.load_cert_chain(settings.cert, settings.key, password=refuse)
+
+
+@contextmanager
+def _naming(files: str) -> Iterator[None]:
+    """Say what is wrong with files; what gRPC does not mind, such as short keys, is none of our business."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise AlertdError(f"{files} is the wrong one: the key is not that of the certificate") from None
+        if error.reason in {None, "PEM_LIB"}:
+            raise AlertdError(f"{files} is damaged: it cannot be read as PEM") from None
 
 
 def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> Any:

@@ -1,8 +1,9 @@
 """Ask etcd one thing at a time: reads, writes, leases, over several endpoints, with a deadline on every call.
 
 The client decides which endpoint is asked and whether a failed call may be sent again: reads always, writes only if
-the failed attempt was certainly not executed. It logs in when etcd asks for it and renews its token when that has
-ended, so that authentication may be switched on while it runs. It knows nothing of services or watches.
+the failed attempt was certainly not executed. Where a user is named it logs in before all else (a client certificate
+would make it another user, by its common name), and again when its token has ended, so that authentication may be
+switched on while it runs. It knows nothing of services or watches.
 
 Every method raises EtcdUnavailable where trying again later can help, and EtcdRefused where an operator must act.
 """
@@ -17,7 +18,7 @@ import grpc.aio
 
 from alertd.errors import EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings, credentials_for, open_channel
-from alertd.etcd.faults import Fault, Verdict, explain, not_understood
+from alertd.etcd.faults import Call, Fault, NotGuarded, Verdict, attempt_of, explain, not_understood
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Member(NamedTuple):
 
 _STATUS = ("Maintenance", "Status")
 _LOGIN = ("Auth", "Authenticate")
+_ENDING = frozenset({Verdict.DENIED, Verdict.FINAL})
+"""What every endpoint would answer."""
 
 
 def range_end_of(prefix: bytes) -> bytes:
@@ -136,6 +139,8 @@ class Client:
         self._current = 0
         self._token = ""
         self._login = asyncio.Lock()
+        self._is_open = not settings.user
+        """Whether etcd lets us in without a token, as far as we know."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -230,21 +235,22 @@ class Client:
         return int(answer.TTL)
 
     async def leases(self) -> list[int]:
-        """Return the ids of all leases that live."""
+        """Return the ids of all leases that live; etcd 3.5.28 tells only who may read every key that has a lease."""
         answer = await self._call("Lease", "LeaseLeases", rpc.LeaseLeasesRequest())
         return [status.ID for status in answer.leases]
 
     # --- members -------------------------------------------------------------------------------------------------
 
     async def members(self) -> list[Member | EtcdUnavailable]:
-        """Ask every endpoint what it says of itself; in the order of the settings, a failure in its place."""
+        """Ask every endpoint what it says of itself; in the order of the settings, a failure in its place.
+
+        Some etcds say so to root alone (3.5.28 and 3.6.0 on, until etcd#21666): nothing may depend on it.
+        """
         return list(await asyncio.gather(*map(self._member, self._endpoints)))
 
     async def _member(self, endpoint: Endpoint) -> Member | EtcdUnavailable:
         try:
-            answer = await self._attempt(
-                endpoint, ("Maintenance", "Status"), rpc.StatusRequest(), self.settings.timeout
-            )
+            answer = await self._attempt(endpoint, _STATUS, rpc.StatusRequest(), self.settings.timeout)
         except _Failed as failed:
             return failed.fault.error
         header = answer.header
@@ -274,7 +280,7 @@ class Client:
             except _Failed as failed:
                 fault = _worse(fault, failed.fault)
                 self._leave(index)
-                if fault.verdict is Verdict.FINAL or (is_write and failed.fault.verdict is not Verdict.UNSENT):
+                if fault.verdict in _ENDING or (is_write and failed.fault.verdict is not Verdict.UNSENT):
                     break
             else:
                 self._current = index
@@ -291,26 +297,40 @@ class Client:
     async def _attempt_with_login(
         self, index: int, method: tuple[str, str], request: Any, seconds: float, *, is_stream: bool
     ) -> Any:
-        endpoint, token = self._endpoints[index], self._token
+        endpoint = self._endpoints[index]
+        if not self._token and not self._is_open:
+            await self._renew_token(endpoint, "", seconds)
+        token = self._token
         try:
             return await self._attempt(endpoint, method, request, seconds, is_stream=is_stream)
         except _Failed as failed:
-            if failed.fault.verdict is not Verdict.STALE_TOKEN:
+            if not self._may_log_in(failed.fault, token):
                 raise
-            if not self.settings.user:
-                raise _Failed(failed.fault._replace(verdict=Verdict.FINAL)) from None
+            self._is_open = False
         await self._renew_token(endpoint, token, seconds)
         return await self._attempt(endpoint, method, request, seconds, is_stream=is_stream)
+
+    def _may_log_in(self, fault: Fault, token: str) -> bool:
+        """Whether to log in may help a call that failed and bore `token`."""
+        is_nobody = fault.verdict is Verdict.DENIED and not token
+        return bool(self.settings.user) and (is_nobody or fault.verdict is Verdict.STALE_TOKEN)
 
     async def _renew_token(self, endpoint: Endpoint, stale: str, seconds: float) -> None:
         """Log in, once for all the calls that found the same token stale."""
         async with self._login:
-            if self._token != stale:
+            if self._token != stale or self._is_open:
                 return
             self._token = ""
             request = rpc.AuthenticateRequest(name=self.settings.user, password=self.settings.password)
-            answer = await self._attempt(endpoint, _LOGIN, request, seconds)
-            self._token = answer.token
+            try:
+                self._token = (await self._attempt(endpoint, _LOGIN, request, seconds)).token
+            except _Failed as failed:
+                if isinstance(failed.fault.error, NotGuarded):
+                    self._is_open = True
+                elif failed.fault.verdict is Verdict.UNSURE:  # of the login, not of the call that it is for
+                    raise _Failed(failed.fault._replace(verdict=Verdict.UNSENT)) from None
+                else:
+                    raise
 
     async def _attempt(
         self, endpoint: Endpoint, method: tuple[str, str], request: Any, seconds: float, *, is_stream: bool = False
@@ -325,7 +345,8 @@ class Client:
             else:
                 answer = await call(request, timeout=seconds, metadata=self.metadata())
         except grpc.aio.AioRpcError as error:
-            raise _Failed(self.explain(endpoint.address, error, seconds)) from None
+            failed_call = Call(endpoint.address, self.settings, seconds, attempt_of(request))
+            raise _Failed(explain(failed_call, error.code(), error.details())) from None
         if answer is grpc.aio.EOF:
             raise _Failed(Fault(Verdict.UNSURE, EtcdUnavailable(f"etcd at {endpoint.address} ended without an answer")))
         if answer is None:
@@ -346,10 +367,6 @@ class Client:
         """Ask another endpoint first from now on: a stream from this one broke."""
         if self.endpoint == address:
             self._leave(self._current)
-
-    def explain(self, address: str, error: grpc.aio.AioRpcError, seconds: float) -> Fault:
-        """Judge a failed call at `address` that had a deadline of `seconds`."""
-        return explain(address, error.code(), error.details(), seconds=seconds, is_tls=self.settings.is_tls)
 
 
 class _Failed(Exception):

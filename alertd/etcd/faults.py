@@ -1,7 +1,7 @@
 """What a failed call means: whose fault it is, whether asking again or elsewhere can help, and how to say it.
 
 The one place that reads gRPC status codes and the words that etcd and gRPC put into their details. Messages name the
-endpoint, what is wrong, and the cure; they never carry a password, a token or a value.
+endpoint, the user, what is wrong, and the cure; they never carry a password, a token or a value.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from alertd.errors import EtcdRefused, EtcdUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    from alertd.etcd.channel import EtcdSettings
 
 
 class Compacted(EtcdUnavailable):
     """The revision asked for is no longer kept: read the present state instead."""
+
+
+class NotGuarded(EtcdUnavailable):
+    """etcd has its authentication switched off, so that nobody needs to log in."""
 
 
 class Verdict(Enum):
@@ -30,6 +37,8 @@ class Verdict(Enum):
     """Perhaps executed: only a call that may be repeated goes to the next endpoint."""
     STALE_TOKEN = "stale-token"  # noqa: S105 - a word, not a secret
     """Not executed; wants a token, or a fresh one."""
+    DENIED = "denied"
+    """Not executed, and every endpoint would say the same to this user; one who logs in may be another user."""
     FINAL = "final"
     """Every endpoint would say the same."""
 
@@ -42,13 +51,21 @@ class Fault(NamedTuple):
 
 
 class _Saying(NamedTuple):
-    """Words in the details of a status, in lower case, and what they mean. `says` is a sentence without the address."""
+    """Words in the details of a status, in lower case, and what they mean.
+
+    `says` is a sentence without the address, in which `{user}` and `{attempt}` stand for who wanted what.
+    """
 
     words: str
     verdict: Verdict
     kind: type[EtcdUnavailable]
     says: str
 
+
+_CLIENT_CERTIFICATE = (
+    "wants a client certificate that its CA vouches for, made for clients and not expired; "
+    "give --etcd-cert and --etcd-key, or check them"
+)
 
 _SAYINGS: Sequence[_Saying] = (
     # etcd's own answers
@@ -59,19 +76,26 @@ _SAYINGS: Sequence[_Saying] = (
         "user name is empty",
         Verdict.STALE_TOKEN,
         EtcdRefused,
-        "wants a user and a password; give --etcd-user and ALERTD_ETCD_PASSWORD",
+        "wants a user and a password; give --etcd-user and ALERTD_ETCD_PASSWORD[_FILE]",
     ),
     _Saying(
         "invalid user id or password",
         Verdict.FINAL,
         EtcdRefused,
-        "refused the user or the password; check --etcd-user and ALERTD_ETCD_PASSWORD",
+        "refused {user}, or the password; check --etcd-user and ALERTD_ETCD_PASSWORD[_FILE]",
     ),
     _Saying(
-        "permission denied",
+        "password was given for no password user",
         Verdict.FINAL,
         EtcdRefused,
-        "does not permit that to this user; grant it with `etcdctl role grant-permission`",
+        "knows {user} without a password; leave --etcd-user out and give its certificate, or set a password",
+    ),
+    _Saying("authentication is not enabled", Verdict.FINAL, NotGuarded, "has authentication switched off"),
+    _Saying(
+        "permission denied",
+        Verdict.DENIED,
+        EtcdRefused,
+        "does not permit {user} to {attempt}; grant it with `etcdctl role grant-permission`",
     ),
     _Saying("has been compacted", Verdict.FINAL, Compacted, "no longer keeps that revision"),
     _Saying(
@@ -85,10 +109,22 @@ _SAYINGS: Sequence[_Saying] = (
     _Saying("lease not found", Verdict.FINAL, EtcdRefused, "knows no such lease: it has ended"),
     # the way there
     _Saying(
+        "hostname verification check failed",
+        Verdict.UNSENT,
+        EtcdRefused,
+        "shows a certificate for other names; use one of them in --etcd, or add this one to its subjectAltName",
+    ),
+    _Saying(
+        "certificate has expired",
+        Verdict.UNSENT,
+        EtcdRefused,
+        "shows a certificate that has expired; renew it, or set the clock here",
+    ),
+    _Saying(
         "certificate_verify_failed",
         Verdict.UNSENT,
         EtcdRefused,
-        "shows a certificate that the CA does not vouch for; check --etcd-ca and the host name",
+        "shows a certificate that the CA does not vouch for; check --etcd-ca",
     ),
     _Saying(
         "wrong_version_number",
@@ -96,17 +132,17 @@ _SAYINGS: Sequence[_Saying] = (
         EtcdRefused,
         "does not speak TLS; leave --etcd-ca and --etcd-cert out, or check the port",
     ),
-    _Saying(
-        "certificate_required",
-        Verdict.UNSENT,
-        EtcdRefused,
-        "wants a client certificate; give --etcd-cert and --etcd-key",
-    ),
-    _Saying(
-        "bad_certificate",
-        Verdict.UNSENT,
-        EtcdRefused,
-        "wants a client certificate that its CA vouches for; give --etcd-cert and --etcd-key, or check them",
+    *(
+        _Saying(words, Verdict.UNSENT, EtcdRefused, _CLIENT_CERTIFICATE)
+        for words in (
+            "certificate_required",
+            "bad_certificate",
+            "unsupported_certificate",
+            "certificate_expired",
+            "certificate_unknown",
+            "unknown_ca",
+            "tsi_data_corrupted",  # what gRPC makes of any of these once TLS 1.3 has shaken hands
+        )
     ),
     _Saying(
         "handshake read failed",
@@ -127,24 +163,69 @@ _SAYINGS: Sequence[_Saying] = (
 )
 
 _CLOSED_AT_ONCE = "closed the connection at once; is it etcd's client port, and does it want TLS (--etcd-ca)?"
+_CLOSED_IN_TLS = "hangs up on TLS; is it etcd's client port, and does it want a certificate (--etcd-cert, --etcd-key)?"
 
 
-def explain(address: str, code: grpc.StatusCode, details: str | None, *, seconds: float, is_tls: bool) -> Fault:
-    """Judge a status. `address` is `host:port`, `seconds` the deadline that the call had."""
-    text = (details or "").lower()
+class Call(NamedTuple):
+    """What failed: who asked whom for what. `address` is `host:port`, `seconds` the deadline that the call had."""
+
+    address: str
+    settings: EtcdSettings
+    seconds: float
+    attempt: str = "do that"
+
+
+def explain(call: Call, code: grpc.StatusCode, details: str | None) -> Fault:
+    """Judge the status that a call ended with."""
+    text, where = (details or "").lower(), f"etcd at {call.address}"
     for saying in _SAYINGS:
         if saying.words in text:
-            return Fault(saying.verdict, saying.kind(f"etcd at {address} {saying.says}"))
+            says = saying.says.format(user=_user(call.settings), attempt=call.attempt)
+            return Fault(saying.verdict, saying.kind(f"{where} {says}"))
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Fault(Verdict.UNSURE, EtcdUnavailable(f"etcd at {address} did not answer within {seconds:g} s"))
+        return Fault(Verdict.UNSURE, EtcdUnavailable(f"{where} did not answer within {call.seconds:g} s"))
     if code is grpc.StatusCode.UNAVAILABLE and "failed to connect" in text:
-        says = "cannot be reached" if is_tls or "timed out" in text or "no route" in text else _CLOSED_AT_ONCE
-        return Fault(Verdict.UNSENT, EtcdUnavailable(f"etcd at {address} {says}"))
+        return Fault(Verdict.UNSENT, EtcdUnavailable(f"{where} {_unreached(text, is_tls=call.settings.is_tls)}"))
     if code in _PASSING:
-        return Fault(Verdict.UNSURE, EtcdUnavailable(f"etcd at {address} broke off: {_first_line(details)}"))
+        return Fault(Verdict.UNSURE, EtcdUnavailable(f"{where} broke off: {_first_line(details)}"))
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return Fault(Verdict.FINAL, EtcdRefused(f"{address} is not etcd's client port; check --etcd"))
-    return Fault(Verdict.FINAL, EtcdRefused(f"etcd at {address} refused: {_first_line(details)}"))
+        return Fault(Verdict.FINAL, EtcdRefused(f"{call.address} is not etcd's client port; check --etcd"))
+    return Fault(Verdict.FINAL, EtcdRefused(f"{where} refused: {_first_line(details)}"))
+
+
+def _unreached(text: str, *, is_tls: bool) -> str:
+    """Return what to say of a connection that was never ready; `text` is what gRPC says, in lower case."""
+    if is_tls and ("socket closed" in text or "connection reset" in text):
+        return _CLOSED_IN_TLS
+    return "cannot be reached" if is_tls or "timed out" in text or "no route" in text else _CLOSED_AT_ONCE
+
+
+def _user(settings: EtcdSettings) -> str:
+    if settings.user:
+        return f"user {settings.user}"
+    return "the user whom --etcd-cert names" if settings.cert else "this user"
+
+
+_VERBS = {"RangeRequest": "read", "WatchCreateRequest": "watch", "PutRequest": "write", "DeleteRangeRequest": "delete"}
+_ON_A_LEASE = frozenset({"LeaseKeepAliveRequest", "LeaseRevokeRequest"})
+
+
+def attempt_of(request: Any) -> str:
+    """Return what one of etcd's requests wants, in words: `write /services/apache/a`."""
+    kind = request.DESCRIPTOR.name
+    if kind == "TxnRequest":
+        return f"read and write {_shown(request.compare[0].key)}" if request.compare else "do that"
+    if kind in _ON_A_LEASE:
+        return f"use lease {request.ID:x}"
+    if kind not in _VERBS:
+        return "do that"
+    verb, key = _VERBS[kind], _shown(request.key)
+    return f"{verb} keys from {key} on" if getattr(request, "range_end", b"") else f"{verb} {key}"
+
+
+def _shown(key: bytes) -> str:
+    """Return a key for a message: one line, and no longer than one."""
+    return "".join(letter for letter in key.decode(errors="backslashreplace")[:200] if letter.isprintable())
 
 
 def not_understood(address: str) -> EtcdRefused:

@@ -1,13 +1,16 @@
 """How long to wait before trying again, and how often to say that it still does not work.
 
 Nothing here sleeps or logs by itself but `Trouble`, whose log lines are few by construction: the first failure, then
-after 1, 10 and 60 minutes and every hour, and the end.
+after 1, 10 and 60 minutes and every hour, and the end. Between them once more, if what was an etcd out of reach turns
+out to be one that refuses: only an operator can end that.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+
+from alertd.errors import EtcdRefused
 
 _log = logging.getLogger("alertd.etcd")
 
@@ -42,12 +45,17 @@ class Trouble:
         self._since: float | None = None
         self._told = 0
         self._next_at = 0.0
+        self._is_refusal = False
 
     def note(self, error: Exception, now: float) -> None:
-        """Tell of a failure if it is the first or the last telling is long ago."""
+        """Tell of a failure if it is the first, the first refusal, or the last telling is long ago."""
         if self._since is None:
-            self._since, self._told, self._next_at = now, 0, now
+            self._since, self._told, self._next_at, self._is_refusal = now, 0, now, False
+        is_worse = isinstance(error, EtcdRefused) and not self._is_refusal
+        self._is_refusal = self._is_refusal or is_worse
         if now < self._next_at:
+            if is_worse:
+                _log.warning("%s: %s; trying on", self._what, error)
             return
         lasts = f", for {(now - self._since) / 60:.0f} min now" if self._told else ""
         _log.warning("%s%s: %s; trying on", self._what, lasts, error)

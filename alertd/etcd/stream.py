@@ -20,7 +20,7 @@ import grpc.aio
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import open_channel
 from alertd.etcd.client import range_end_of
-from alertd.etcd.faults import Compacted, Verdict, explain, not_understood
+from alertd.etcd.faults import Call, Compacted, Verdict, attempt_of, explain, not_understood
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class WatchStream:
         self._settings = settings
         self._channel = open_channel(address, client.credentials)
         self._call: Any = None
+        self._described = Call(address, client.settings, settings.connect_within)
         self._asking: asyncio.Task[None] | None = None
         self._reading_since = 0.0
         self._asked_at = 0.0
@@ -90,6 +91,7 @@ class WatchStream:
         create = rpc.WatchCreateRequest(
             key=prefix or b"\0", range_end=range_end_of(prefix), start_revision=start_revision, progress_notify=True
         )
+        self._described = self._described._replace(attempt=attempt_of(create))
         try:
             self._call = stubs.WatchStub(self._channel).Watch(metadata=(*self._client.metadata(), _HAS_LEADER))
             await self._call.write(rpc.WatchRequest(create_request=create))
@@ -122,17 +124,15 @@ class WatchStream:
     async def _fail(self) -> NoReturn:
         """Raise what ended the call."""
         code, details = await self._call.code(), await self._call.details()
-        raise explain(
-            self.address, code, details, seconds=self._settings.connect_within, is_tls=self._client.settings.is_tls
-        ).error
+        raise explain(self._described, code, details).error
 
     def _refusal(self, response: Any) -> EtcdUnavailable:
         """Return why etcd cancelled the watch."""
         if response.compact_revision:
             return Compacted(f"etcd at {self.address} has compacted what happened before {response.compact_revision}")
         reason = response.cancel_reason or "the watch was cancelled without a reason"
-        fault = explain(self.address, grpc.StatusCode.UNKNOWN, reason, seconds=0, is_tls=False)
-        if fault.verdict is Verdict.STALE_TOKEN or "permission denied" in reason:
+        fault = explain(self._described, grpc.StatusCode.UNKNOWN, reason)
+        if fault.verdict in {Verdict.STALE_TOKEN, Verdict.DENIED}:
             self._client.forget_token()
         return fault.error
 

@@ -6,14 +6,16 @@ a service. The command line and the YAML file both come through here. Pure.
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
 
 from alertd import duration
 from alertd.errors import AlertdError
+from alertd.secretary.fields import RESERVED, is_text, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,9 +27,6 @@ OPTIONS = (
     *("expect-status", "expect-body"),
 )
 """Every option of a secretary that is one text; `set` is a mapping besides."""
-
-RESERVED_FIELDS = frozenset({"status", "reason"})
-"""The secretary itself writes these."""
 
 SHORTEST_TTL = 2
 """Seconds; etcd itself makes a shorter lease longer."""
@@ -81,7 +80,20 @@ class HttpCheck:
         return f"{'https' if self.is_tls else 'http'}://{self.host_header}{self.target}"
 
 
-Check = HttpCheck | TcpCheck
+@dataclass(frozen=True, slots=True)
+class ExecCheck:
+    """Good if the command exits with 0; a JSON object that it prints is merged into the value.
+
+    No shell reads it: `exec:sh -c '…'` is how one gets a shell.
+    """
+
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"exec:{shlex.join(self.command)}"
+
+
+Check = HttpCheck | TcpCheck | ExecCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ class Pace:
 class Plan:
     """One service to probe and the key to hold: `failures` bad probes in a row end it, `successes` good ones begin it.
 
-    `fields` is the value while the service is well.
+    `fields` is the value while the service is well, except for what its check has to add.
     """
 
     service: str
@@ -116,9 +128,9 @@ class Plan:
         """`service/instance`, as people know it."""
         return f"{self.service}/{self.instance}"
 
-    def value(self, **announced: str) -> bytes:
-        """Return the key's value: the fields, then what is announced with them, such as `status` and `reason`."""
-        return json.dumps({**self.fields, **announced}, ensure_ascii=False, separators=(",", ":")).encode()
+    def value(self, data: Mapping[str, Any] = MappingProxyType({}), **announced: str) -> bytes:
+        """Return the key's value: the fields, over them the check's `data`, then what is announced as `status`."""
+        return write({**self.fields, **data, **announced}).encode()
 
 
 def read_plan(options: Mapping[str, str], fields: Mapping[str, Any]) -> Plan:
@@ -128,8 +140,11 @@ def read_plan(options: Mapping[str, str], fields: Mapping[str, Any]) -> Plan:
             raise OptionFault(option, "is missing")
     if "/" in options["service"]:
         raise OptionFault("service", f"{options['service']!r} contains a slash, which ends a service's name in a key")
+    for option, text in (*options.items(), ("set", write(fields))):
+        if not is_text(text):
+            raise OptionFault(option, "holds what is not text in UTF-8")
     for name in fields:
-        if name in RESERVED_FIELDS:
+        if name in RESERVED:
             raise OptionFault("set", f"{name}=… is the secretary's own field; choose another name")
     return Plan(
         service=options["service"],
@@ -207,13 +222,17 @@ def _count(text: str) -> int:
 def _read_check(options: Mapping[str, str]) -> Check:
     text = options["check"]
     scheme = text.partition(":")[0].lower()
+    if scheme not in ("http", "https", "tcp", "exec"):
+        raise OptionFault("check", f"{text!r} is none of http://…, https://…, tcp://host:port and exec:COMMAND")
+    if scheme not in ("http", "https"):
+        for option in ("expect-status", "expect-body"):
+            if option in options:
+                raise OptionFault(option, "goes with http:// and https:// only")
     if scheme == "exec":
-        raise OptionFault("check", "exec:… is not supported yet; use http://…, https://… or tcp://host:port")
-    if scheme not in ("http", "https", "tcp"):
-        raise OptionFault("check", f"{text!r} is none of http://…, https://… and tcp://host:port")
+        return _exec_check(text)
     parts, host, port = _split(text)
     if scheme == "tcp":
-        return _tcp_check(text, parts, (host, port), options)
+        return _tcp_check(text, parts, host, port)
     return HttpCheck(
         host=host,
         port=port or (443 if scheme == "https" else 80),
@@ -238,14 +257,22 @@ def _split(text: str) -> tuple[SplitResult, str, int | None]:
     return parts, host, port
 
 
-def _tcp_check(text: str, parts: SplitResult, address: tuple[str, int | None], options: Mapping[str, str]) -> TcpCheck:
-    for option in ("expect-status", "expect-body"):
-        if option in options:
-            raise OptionFault(option, "goes with http:// and https:// only")
-    host, port = address
+def _tcp_check(text: str, parts: SplitResult, host: str, port: int | None) -> TcpCheck:
     if port is None or parts.path.strip("/") or parts.query:
         raise OptionFault("check", f"{text!r} is not tcp://host:port")
     return TcpCheck(host, port)
+
+
+def _exec_check(text: str) -> ExecCheck:
+    try:
+        command = shlex.split(text.partition(":")[2])
+    except ValueError as error:
+        raise OptionFault("check", f"cannot be split into words: {str(error).lower()}") from None
+    if not command or not command[0]:
+        raise OptionFault("check", "names no command, such as exec:/usr/local/bin/check-apache")
+    if any("\0" in word for word in command):
+        raise OptionFault("check", "holds a NUL, which no command can be given")
+    return ExecCheck(tuple(command))
 
 
 def _target(parts: SplitResult) -> str:

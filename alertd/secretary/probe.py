@@ -1,4 +1,4 @@
-"""One probe of a service: connect, and for HTTP ask and read the answer; all of it within the plan's timeout.
+"""One probe of a service: connect, and for HTTP ask and read the answer, or run a command; all in the plan's timeout.
 
 Whatever the other side does is a `Finding`, never an exception. Only the standard library is used, and of an answer no
 more is read than the check needs, so that a secretary stays small beside what it watches.
@@ -11,19 +11,20 @@ import contextlib
 import re
 import socket
 import ssl
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from alertd.secretary.plan import HttpCheck
+from alertd.secretary import command
+from alertd.secretary.connection import LARGEST_LINE, connected
+from alertd.secretary.plan import ExecCheck, HttpCheck
 from alertd.secretary.verdict import GOOD, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from alertd.secretary.plan import Check
 
-LARGEST_LINE = 64 * 1024
 LARGEST_BODY = 1024 * 1024
 """Bytes of an answer that are read, for `--expect-body`."""
 
@@ -53,12 +54,14 @@ class _Unfit(Exception):
 
 async def probe(check: Check, timeout: float) -> Finding:  # noqa: ASYNC109 - a timeout is what a probe is about
     """Return what is found within `timeout` seconds."""
+    if isinstance(check, ExecCheck):
+        return await command.run(check.command, timeout)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as limit:
             if isinstance(check, HttpCheck):
-                await _ask(check)
+                await _ask(check, limit)
             else:
-                async with _connected(check, None):
+                async with connected(check.host, check.port):
                     pass
     except TimeoutError:
         return Finding(good=False, reason=f"no answer within {timeout:g} s", hung=True)
@@ -87,29 +90,13 @@ def _trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-@asynccontextmanager
-async def _connected(
-    check: Check, tls: ssl.SSLContext | None
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(check.host, check.port, ssl=tls, limit=LARGEST_LINE)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        if tls is None:
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-        else:
-            writer.transport.abort()
-
-
-async def _ask(check: HttpCheck) -> None:
-    """Send a GET and raise `_Unfit` unless the answer is as expected."""
+async def _ask(check: HttpCheck, limit: asyncio.Timeout) -> None:
+    """Send a GET and raise `_Unfit` unless the answer is as expected; the `limit` is for that alone."""
     request = (
         f"GET {check.target} HTTP/1.1\r\nHost: {check.host_header}\r\nUser-Agent: alertd-secretary\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
     )
-    async with _connected(check, _trust() if check.is_tls else None) as (reader, writer):
+    async with connected(check.host, check.port, _trust() if check.is_tls else None) as (reader, writer):
         writer.write(request.encode())
         status = await _read_status(reader)
         while 100 <= status < 200:
@@ -119,6 +106,7 @@ async def _ask(check: HttpCheck) -> None:
             raise _Unfit(f"HTTP {status}")
         if check.body:
             await _expect_body(reader, check.body.encode())
+        limit.reschedule(None)
         await _take_leave(reader)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from alertd.etcd.channel import EtcdSettings
     from alertd.sdnotify import ServiceManager
     from alertd.secretary.plan import Plan
+    from alertd.secretary.verdict import Finding
 
 _log = logging.getLogger("alertd.secretary")
 
@@ -31,6 +32,9 @@ STOP_SECONDS = 1.5
 """For the last words when it is stopped; with the rest of the work it ends within 2 s."""
 
 _FIRST_RETRY = 0.2
+
+_APART = 0.01
+"""Seconds between the first probes of one and the next: many at one moment would be a load of their own."""
 
 
 async def run(
@@ -44,7 +48,10 @@ async def run(
     async with Client(etcd) as client:
         trouble = Trouble("trouble with etcd")
         secretaries = [Secretary(plan, client, prefix, trouble) for plan in plans]
-        working = [asyncio.create_task(each.work(), name=each.plan.name) for each in secretaries]
+        working = [
+            asyncio.create_task(each.work(number * _APART), name=each.plan.name)
+            for number, each in enumerate(secretaries)
+        ]
         reporting = asyncio.create_task(manager.report(lambda: _describe(secretaries)), name="report")
         manager.ready()
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -76,24 +83,40 @@ class Secretary:
         self._rivalry = Trouble(f"{plan.name} has a rival")
         self._backoff = Backoff(first=_FIRST_RETRY, cap=plan.pace.every)
         self._last_reason = ""
+        self._last_remark = ""
+        self._standing = Standing()
+        self._shown = b""
 
     @property
     def is_holding(self) -> bool:
         """Whether the key is, or may be, ours."""
         return self._hold.is_held
 
-    async def work(self) -> None:
-        """Probe and act for ever; a first round shortened by chance keeps many secretaries from acting in step."""
+    async def work(self, delay: float = 0.0) -> None:
+        """Probe and act for ever, from `delay` seconds on.
+
+        A first round shortened by chance keeps many secretaries from acting in step.
+        """
+        await asyncio.sleep(delay)
         clock, every = asyncio.get_running_loop().time, self.plan.pace.every
         due = clock() - every * random.uniform(0.0, 0.5)  # noqa: S311 - jitter, not a secret
         while True:
             due = max(due + every, clock())
             finding = await probe(self.plan.check, self.plan.pace.timeout)
-            if finding.reason and finding.reason != self._last_reason:
-                _log.warning("%s: the probe failed: %s", self.plan.name, finding.reason)
-            self._last_reason = finding.reason
-            await self._pursue(self._judge.hear(finding), due)
+            self._report(finding)
+            self._standing = self._judge.hear(finding)
+            await self._pursue(self._standing, due)
             await asyncio.sleep(max(0.0, due - clock()))
+
+    def _report(self, finding: Finding) -> None:
+        """Log what is not as it should be when it is new; a remark is one of good probes, whatever is between them."""
+        if finding.reason and finding.reason != self._last_reason:
+            _log.warning("%s: the probe failed: %s", self.plan.name, finding.reason)
+        self._last_reason = finding.reason
+        if finding.remark and finding.remark != self._last_remark:
+            _log.warning("%s: the probe is good, but %s", self.plan.name, finding.remark)
+        if finding.good:
+            self._last_remark = finding.remark
 
     async def _pursue(self, standing: Standing, until: float) -> None:
         """Make etcd show what holds; try again until the next probe is due."""
@@ -117,15 +140,21 @@ class Secretary:
     async def _show(self, standing: Standing) -> None:
         now = asyncio.get_running_loop().time
         if standing.is_up and standing.renews:
-            if await self._hold.keep(self.plan.value()):
-                _log.info("%s: registered", self.plan.name)
+            await self._keep(self.plan.value(standing.data))
             self._rivalry.end(now())
         elif not standing.is_up and self._hold.is_held:
-            await self._hold.let_go(self.plan.value(status="failing", reason=standing.reason))
+            await self._hold.let_go(self.plan.value(standing.data, status="failing", reason=standing.reason))
             _log.warning("%s: failing, removed: %s", self.plan.name, standing.reason)
         else:
             return
         self._trouble.end(now())
+
+    async def _keep(self, value: bytes) -> None:
+        """Hold the key; that its data changed is nothing to tell."""
+        is_new = not self._hold.is_held or value == self._shown
+        if await self._hold.keep(value) and is_new:
+            _log.info("%s: registered", self.plan.name)
+        self._shown = value
 
     async def stop(self) -> None:
         """Announce that the service stops on purpose, also where it is failing; without etcd its lease says less."""
@@ -133,11 +162,12 @@ class Secretary:
             return
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self._hold.let_go(self.plan.value(status="stopped"))
+                await self._hold.let_go(self.plan.value(self._standing.data, status="stopped"))
             _log.info("%s: stopped, removed", self.plan.name)
-        except (EtcdUnavailable, TimeoutError):
+        except (EtcdUnavailable, TimeoutError) as error:
             _log.warning(
-                "%s: etcd is out of reach, so the stop is not announced; the key ends with its lease within %d s",
+                "%s: %s, so the stop is not announced; the key ends with its lease within %d s",
                 self.plan.name,
+                str(error) or "etcd is out of reach",
                 self.plan.pace.ttl,
             )

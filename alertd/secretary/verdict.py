@@ -7,16 +7,25 @@ its lease. Pure: what etcd holds is not known here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one probe found. `reason` says why it is not good, in a few words; `hung` that its time ran out."""
+    """What one probe found. `reason` says why it is not good, in a few words; `hung` that its time ran out.
+
+    `data` is what a good one has to say of the service; a `remark` is why there is less of it than could be.
+    """
 
     good: bool
     reason: str = ""
     hung: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
 
 GOOD = Finding(good=True)
@@ -26,12 +35,14 @@ GOOD = Finding(good=True)
 class Standing:
     """What holds after a probe: whether the service is up (its key belongs in etcd) and whether the lease is renewed.
 
-    `reason` is that of the last bad probe, and goes into the value when the service is down.
+    `reason` is that of the last bad probe, and goes into the value when the service is down; `data` is that of the last
+    good one, and stays in the value until the next.
     """
 
     is_up: bool = False
     renews: bool = False
     reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Judge:
@@ -41,10 +52,13 @@ class Judge:
         self._needed = {True: failures, False: successes}
         self._against = 0
         self._is_up = False
+        self._data: Mapping[str, Any] = {}
 
     def hear(self, finding: Finding) -> Standing:
         """Take the next probe into account and return what holds now."""
         self._against = self._against + 1 if finding.good != self._is_up else 0
         if self._against >= self._needed[self._is_up]:
             self._is_up, self._against = finding.good, 0
-        return Standing(self._is_up, renews=self._is_up and not finding.hung, reason=finding.reason)
+        if finding.good:
+            self._data = finding.data
+        return Standing(self._is_up, self._is_up and not finding.hung, finding.reason, self._data)

@@ -7,6 +7,8 @@ import time
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
+
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
@@ -37,6 +39,18 @@ def run(coroutine: Coroutine[object, object, T], seconds: float = 40.0) -> T:
         return result
 
     return asyncio.run(bounded())
+
+
+def complaint(settings: EtcdSettings) -> EtcdUnavailable:
+    """Return what a read of one key raises."""
+
+    async def story() -> EtcdUnavailable:
+        async with Client(settings) as client:
+            with pytest.raises(EtcdUnavailable) as caught:
+                await client.get(b"key")
+        return caught.value
+
+    return run(story())
 
 
 async def until(holds: Callable[[], object], what: str = "the condition holds", seconds: float = 20.0) -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from alertd.errors import EtcdRefused, EtcdUnavailable
 from alertd.etcd.retry import Backoff, Trouble
 
 
@@ -37,6 +38,18 @@ def test_trouble_is_told_once_and_then_rarely(caplog: pytest.LogCaptureFixture) 
     assert told == [0, 60, 600, *range(3600, 86_400, 3600)]
     assert caplog.messages[0] == "the watch does not work: refused; trying on"
     assert caplog.messages[2] == "the watch does not work, for 10 min now: refused; trying on"
+
+
+def test_a_refusal_after_an_outage_is_told_at_once_but_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Only an operator can end it; two endpoints that take turns make no more lines."""
+    trouble = Trouble("the watch does not work")
+    for second in range(0, 50, 2):
+        trouble.note(EtcdUnavailable("silent"), 1000.0 + second)
+        trouble.note(EtcdRefused("not permitted"), 1001.0 + second)
+    trouble.end(1051.0)
+    trouble.note(EtcdUnavailable("silent"), 1052.0)
+    trouble.note(EtcdRefused("not permitted"), 1053.0)
+    assert [message.split()[-3] for message in caplog.messages] == ["silent;", "permitted;"] * 2
 
 
 def test_the_end_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -457,7 +457,7 @@ def test_without_permission_it_is_said_once_and_mended_by_a_grant(
             await agree(client, follower)
 
     run(story())
-    assert "does not permit that to this user" in caplog.messages[0]
+    assert "does not permit user alertd to read keys from /services/ on" in caplog.messages[0]
     assert "secret" not in caplog.text
 
 

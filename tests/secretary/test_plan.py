@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.secretary.plan import HttpCheck, OptionFault, Pace, TcpCheck, read_field, read_plan
+from alertd.secretary.plan import ExecCheck, HttpCheck, OptionFault, Pace, TcpCheck, read_field, read_plan
 
 BARE = {"service": "apache", "instance": "172.31.14.97", "check": "http://172.31.14.97:8080/"}
 
@@ -53,10 +53,13 @@ def test_the_value_is_json_with_what_is_announced() -> None:
         ("http://h/ä b", HttpCheck("h", 80, "/%C3%A4%20b")),
         ("tcp://h:22", TcpCheck("h", 22)),
         ("tcp://[::1]:22", TcpCheck("::1", 22)),
+        ("exec:/bin/check", ExecCheck(("/bin/check",))),
+        ("exec: check  -H 'core 01' \"$HOME\" *", ExecCheck(("check", "-H", "core 01", "$HOME", "*"))),
+        ("exec:sh -c 'exit 1 # | no comment'", ExecCheck(("sh", "-c", "exit 1 # | no comment"))),
     ],
 )
 def test_checks_are_read(text: str, check: object) -> None:
-    """The three schemes, with their own ports."""
+    """The four schemes, with their own ports; a command is split into words as a shell does, and no shell reads it."""
     assert read_plan({**BARE, "check": text}, {}).check == check
 
 
@@ -72,7 +75,15 @@ def test_expected_statuses_are_a_list_of_ranges() -> None:
     [
         ({"service": ""}, "--service is missing"),
         ({"service": "a/b"}, "--service 'a/b' contains a slash"),
-        ({"check": "exec:true"}, "--check exec:… is not supported yet"),
+        ({"check": "exec:"}, "--check names no command, such as exec:/usr/"),
+        ({"check": "exec:  "}, "--check names no command"),
+        ({"check": "exec:'' x"}, "--check names no command"),
+        ({"check": "exec:sh -c 'exit 1"}, "--check cannot be split into words: no closing quotation"),
+        ({"check": "exec:a\0b"}, "--check holds a NUL"),
+        ({"check": "exec:\udcff"}, "--check holds what is not text in UTF-8"),
+        ({"check": "exec:true", "expect-status": "200"}, "--expect-status goes with http:// and https:// only"),
+        ({"check": "exec:true", "expect-body": "ok"}, "--expect-body goes with http:// and https:// only"),
+        ({"instance": "\udcff"}, "--instance holds what is not text in UTF-8"),
         ({"check": "ftp://h"}, "--check 'ftp://h' is none of"),
         ({"check": "tcp://h"}, "is not tcp://host:port"),
         ({"check": "http://:80/"}, "names no host"),
@@ -100,6 +111,19 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(OptionFault) as fault:
         read_plan({**BARE, "check": "http://user:geheim@h/"}, {})
     assert "geheim" not in str(fault.value)
+
+
+def test_a_checks_data_lies_over_the_fields_and_under_what_is_announced() -> None:
+    """Also while it fails, with what was known last."""
+    plan = read_plan(BARE, {"host": "core01", "load": "unknown"})
+    assert plan.value({"load": 0.5, "a": [None]}).decode() == '{"host":"core01","load":0.5,"a":[null]}'
+    assert plan.value({"a": 1}, status="stopped").decode().endswith('"load":"unknown","a":1,"status":"stopped"}')
+
+
+def test_a_field_that_etcd_could_not_hold_is_refused() -> None:
+    """Bytes on the command line that are no text, at any depth of a file's fields."""
+    with pytest.raises(OptionFault, match="--set holds what is not text"):
+        read_plan(BARE, {"a": {"b": ["\udcff"]}})
 
 
 def test_the_secretarys_own_fields_are_refused() -> None:

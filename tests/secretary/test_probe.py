@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,13 @@ import pytest
 from alertd.secretary import probe as probing
 from alertd.secretary.plan import read_plan
 from alertd.secretary.verdict import GOOD, Finding
+from tests.certificates import authority, signed
 from tests.etcd_server import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.certificates import Pair
 
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -62,6 +65,13 @@ def test_2xx_and_3xx_are_good(status: int) -> None:
 def test_other_statuses_are_bad(status: int) -> None:
     """And are the reason."""
     assert probe_of(b"HTTP/1.1 %d\r\n\r\n" % status) == bad(f"HTTP {status}")
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """So it can neither loop nor lead elsewhere; who wants 200 gets 200 or a reason."""
+    loop = b"HTTP/1.1 302 Found\r\nLocation: /a?b=c\r\n\r\n"
+    assert probe_of(loop) == GOOD
+    assert probe_of(loop, expect_status="200") == bad("HTTP 302")
 
 
 def test_what_comes_before_the_answer_is_skipped() -> None:
@@ -136,34 +146,81 @@ def test_a_closed_port_and_an_unknown_name() -> None:
         assert asyncio.run(probing.probe(plan.check, 5)) == bad(reason)
 
 
-def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that nobody vouches for is bad; one that is trusted is good."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+async def ask_tls(pair: Pair | None, trusted: Path | None, monkeypatch: pytest.MonkeyPatch) -> Finding:
+    """Return what an https probe finds at a server with a certificate, or without TLS, if one authority is trusted."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            await reader.readuntil(b"\n")
         writer.write(OK)
         writer.close()
 
-    async def ask() -> tuple[Finding, Finding]:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
-            address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            check = read_plan({"service": "s", "instance": "i", "check": address}, {}).check
-            distrusting = await probing.probe(check, 2)
-            monkeypatch.setattr(probing, "_trust", lambda: ssl.create_default_context(cafile=certificate))
-            return distrusting, await probing.probe(check, 2)
+    context = None
+    if pair is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.cert, pair.key)
+    if trusted is not None:
+        monkeypatch.setattr(probing, "_trust", lambda: ssl.create_default_context(cafile=trusted))
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        return await probing.probe(read_plan({"service": "s", "instance": "i", "check": address}, {}).check, 5)
 
-    distrusting, trusting = asyncio.run(ask())
-    assert distrusting.reason.startswith("TLS: self")
-    assert trusting == GOOD
+
+def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed by a trusted authority: good. By nobody known, for another host, expired, or no TLS: why it is not."""
+    ca = authority(tmp_path)
+    expired = signed(ca, "expired", days=-1)
+    other = signed(ca, "other", "subjectAltName=DNS:other.example,IP:127.0.0.2\n")
+    for pair, trusted, reason in (
+        (signed(ca, "good"), ca.cert, ""),
+        (ca, None, "TLS: self"),
+        (other, ca.cert, "TLS: IP address mismatch, certificate is not valid for '127.0.0.1'"),
+        (expired, ca.cert, "TLS: certificate has expired"),
+        (None, ca.cert, "TLS: "),
+    ):
+        with monkeypatch.context() as patch:
+            finding = asyncio.run(ask_tls(pair, trusted, patch))
+        assert finding.good is not bool(reason)
+        assert finding.reason.startswith(reason)
+        assert not finding.hung
+
+
+def trickle(timeout: float) -> Finding:
+    """Return what a probe finds at a server that sends its answer, and then a body without end, byte by byte."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in OK + b"x" * 100_000:
+            if writer.is_closing():
+                break
+            writer.write(bytes([byte]))
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.sleep(0.02)
+        over.set()
+
+    async def ask() -> Finding:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            check = read_plan({"service": "s", "instance": "i", "check": address}, {}).check
+            found = await probing.probe(check, timeout)
+            await over.wait()
+            return found
+
+    over = asyncio.Event()
+    return asyncio.run(ask())
+
+
+def test_an_answer_that_trickles_is_good_if_it_comes_in_time() -> None:
+    """A body that nobody asked for is not awaited."""
+    assert trickle(5.0) == GOOD
+
+
+def test_an_answer_that_trickles_cannot_stretch_a_probe() -> None:
+    """The time is for the whole of it."""
+    assert trickle(0.1) == Finding(good=False, reason="no answer within 0.1 s", hung=True)
+
+
+def test_the_time_is_for_the_verdict_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes at the last moment counts, though leaving takes a little longer."""
+    monkeypatch.setattr(probing, "_LEAVE_SECONDS", 1.0)
+    assert trickle(0.9) == GOOD

@@ -51,3 +51,10 @@ def test_the_reason_is_the_last_one() -> None:
     assert judge.hear(FINDINGS["-"]).reason == "HTTP 503"
     assert judge.hear(FINDINGS["?"]).reason == "slow"
     assert judge.hear(GOOD).reason == ""
+
+
+def test_the_data_is_that_of_the_last_good_probe() -> None:
+    """A bad one has none to give, and does not take it away; a good one that has none does."""
+    judge = Judge(failures=2, successes=1)
+    probes = [Finding(good=True, data={"a": 1}), *[Finding(good=False, data={"b": 1})] * 2, GOOD]
+    assert [judge.hear(probe).data for probe in probes] == [{"a": 1}, {"a": 1}, {"a": 1}, {}]
