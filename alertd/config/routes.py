@@ -31,8 +31,9 @@ def check_routes(routes: Sequence[Placed[Route]], everyone: Iterable[str]) -> It
     chosen = routes[-1].value.channels if routes and routes[-1].value.default else None
     default = tuple(everyone) if chosen is None else chosen
     for route in routes:
-        at_once = dict.fromkeys(route.value.channels or default, "by the route itself")
-        yield from _check_escalation(route, at_once)
+        chosen = route.value.channels
+        how = "by the route itself" if chosen else "by the route itself, which leaves `channels` out"
+        yield from _check_escalation(route, dict.fromkeys(chosen or default, how))
     yield from _unreached(routes)
     if routes and routes[-1].value.continue_ and routes[-1].value.default:
         place = _place(routes[-1], "continue")
