@@ -5,10 +5,12 @@ An instance's fields are its own affair, so what only they decide counts as poss
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from alertd.config.nodes import Mapping, Scalar, items_of, quote, value_of
-from alertd.config.patterns import is_glob, may_meet, meets_any
+from alertd.config.patterns import beginning, is_glob, may_meet, meets_any
 from alertd.config.problems import closest, suggest
 from alertd.errors import Problem
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 BUILT_IN_RULES = frozenset({"alertd-registry", "alertd-ruleset", "alertd-channel"})
 """Rules that nobody writes, and that are routed as any other."""
 
+MOST_JUDGED = 100_000
+"""How often a rule is held against a match; who has more rules and silences than that is not kept waiting."""
+
+_COMPLAINTS = {
+    "rule": "no rule is called",
+    "service": "no rule speaks of a service",
+    "severity": "no rule has severity",
+}
 _BUILT_INS = frozenset({"rule", "service", "instance", "severity", "cause"})
 _USUAL_FIELDS = frozenset({"host", "ipv4_addr", "port"})
 
@@ -33,8 +43,12 @@ class Alerts:
     def __init__(self, rules: Iterable[Rule], services: MappingType[str, ServiceSpec]) -> None:
         self.rules = {rule.name: rule for rule in rules}
         self._service_labels = {name for spec in services.values() for name in spec.labels}
-        self._services = {pattern for rule in self.rules.values() for pattern in rule.service}
-        self._severities = {str(rule.severity) for rule in self.rules.values()}
+        self._known = {
+            "rule": _Words({*self.rules, *BUILT_IN_RULES}),
+            "service": _Words(pattern for rule in self.rules.values() for pattern in rule.service),
+            "severity": _Words(str(rule.severity) for rule in self.rules.values()),
+        }
+        self._judged = 0
         self._names = {*_BUILT_INS, *_USUAL_FIELDS, *self._service_labels}
         for rule in self.rules.values():
             self._names.update(rule.labels, rule.where, _fields_of(rule))
@@ -69,21 +83,14 @@ class Alerts:
                         yield from self._doubt_pattern(name, item)
 
     def _doubt_pattern(self, name: str, item: Scalar) -> Iterator[Problem]:
-        pattern = item.text
-        if name == "rule" and not _meets(pattern, {*self.rules, *BUILT_IN_RULES}):
-            message = f"no rule is called {quote(pattern)}{suggest(pattern, self.rules)}"
-        elif name == "service" and not _meets(pattern, self._services):
-            known = [service for service in self._services if not is_glob(service)]
-            message = f"no rule speaks of a service {quote(pattern)}{suggest(pattern, known)}"
-        elif name == "severity" and not _meets(pattern, self._severities):
-            message = f"no rule has the severity {quote(pattern)}"
-        else:
-            return
-        yield Problem(item.place, message, is_warning=True)
+        known = self._known[name]
+        if not known.meet(item.text):
+            hint = suggest(item.text, self.rules if name == "rule" else known.exact)
+            yield Problem(item.place, f"{_COMPLAINTS[name]} {quote(item.text)}{hint}", is_warning=True)
 
     def has_any(self, match: Match) -> bool:
-        """Tell whether some rule may raise an alert that `match` means."""
-        if means_built_in(match):
+        """Tell whether some rule may raise an alert that `match` means; after so many questions the answer is yes."""
+        if means_built_in(match) or self._judged > MOST_JUDGED:
             return True
         names = match.is_.get("rule", ())
         exact = bool(names) and not any(map(is_glob, names))
@@ -91,6 +98,7 @@ class Alerts:
         return any(self._may_raise(rule, match) for rule in rules)
 
     def _may_raise(self, rule: Rule, match: Match) -> bool:
+        self._judged += 1
         for name, patterns in match.is_.items():
             values = self._values(rule, name)
             if values is not None and not any(_meets(pattern, values) for pattern in patterns):
@@ -110,6 +118,21 @@ class Alerts:
             return (rule.labels[name],)
         is_open = name == "cause" or name in self._service_labels or _is_of_instances(rule) or name in _fields_of(rule)
         return None if is_open else ()
+
+
+class _Words:
+    """Patterns to look others up in; of the exact ones only those that begin alike are asked."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        words = sorted(set(patterns))
+        self.exact = [pattern for pattern in words if not is_glob(pattern)]
+        self._globs = [pattern for pattern in words if is_glob(pattern)]
+
+    def meet(self, pattern: str) -> bool:
+        """Tell whether there may be a text that `pattern` and one of these match."""
+        begin = beginning(pattern)
+        alike = takewhile(lambda word: word.startswith(begin), self.exact[bisect_left(self.exact, begin) :])
+        return _meets(pattern, alike) or _meets(pattern, self._globs)
 
 
 def means_built_in(match: Match) -> bool:

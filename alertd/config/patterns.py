@@ -27,6 +27,11 @@ def is_glob(pattern: str) -> bool:
     return _WILD.search(pattern) is not None
 
 
+def beginning(pattern: str) -> str:
+    """Return what every text that `pattern` matches begins with."""
+    return _WILD.split(pattern, maxsplit=1)[0]
+
+
 def meets_any(text: str, patterns: Iterable[str]) -> bool:
     """Tell whether one of `patterns` matches a text."""
     return any(pattern == text or (is_glob(pattern) and fnmatchcase(text, pattern)) for pattern in patterns)
@@ -50,8 +55,7 @@ def may_meet(one: str, other: str) -> bool:
         return meets_any(one, [other])
     if not is_glob(other):
         return meets_any(other, [one])
-    begins = [_WILD.split(pattern, maxsplit=1)[0] for pattern in (one, other)]
-    return begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])
+    return beginning(one).startswith(beginning(other)) or beginning(other).startswith(beginning(one))
 
 
 def is_everything(match: Match) -> bool:

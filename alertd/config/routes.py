@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alertd.config.schema import Route
     from alertd.model import Place
 
-MOST_COMPARED = 1000
+MOST_COMPARED = 500
 """Routes that are compared with those before them, which takes the square of their number."""
 
 _NAMES = frozenset({"rule", "service"})

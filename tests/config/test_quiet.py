@@ -159,7 +159,7 @@ IN_A_SILENCE = [
         "20: warning: this matches everything: while the silence holds, nobody is told of anything",
     ),
     ("{match: {rule: lsot}, during: nightly}", '27: warning: no rule is called "lsot"; did you mean "lost"?'),
-    ("{match: {severity: info}, during: nightly}", '31: warning: no rule has the severity "info"'),
+    ("{match: {severity: info}, during: nightly}", '31: warning: no rule has severity "info"'),
     ("{match: {service: apche}, during: nightly}", '30: warning: no rule speaks of a service "apche"; did you mean'),
     ("{match: {tem: web}, during: nightly}", '21: warning: no rule and no service gives a label "tem"; did you mean'),
 ]
