@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from alertd.config.schema import Webhook
+from alertd.delivery import webhook
+from alertd.delivery.incident import can_close
 from alertd.delivery.options import as_plugin_arguments
 from alertd.delivery.scrub import HARMLESS, MASK, Scrubber, of_options, of_url
 from alertd.delivery.sender import AppriseSender, asset, library, plugin_of
@@ -21,11 +24,13 @@ from alertd.delivery.wording import plain
 from alertd.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from apprise import NotifyBase
 
-    from alertd.config.schema import Ruleset, Target
+    from alertd.config.schema import Channel, Ruleset, Target
+    from alertd.delivery.sender import Sender
+    from alertd.model import Instant
 
 _LOG_ROOM = 300
 """Characters of Apprise's own words that a problem shows."""
@@ -55,13 +60,20 @@ class Understanding:
     seconds_apart: float
 
 
-def label_of(channel: str, position: int, target: Target) -> str:
+def targets_of(channel: Channel) -> tuple[Target | Webhook, ...]:
+    """Return all that a channel sends to."""
+    return channel.targets if channel.webhook is None else (channel.webhook,)
+
+
+def label_of(channel: str, position: int, target: Target | Webhook) -> str:
     """Return what a target is called wherever people read of it: `ops #1 slack`; positions count from 1."""
     return f"{channel} #{position} {schema_of(target)}".rstrip()
 
 
-def schema_of(target: Target) -> str:
+def schema_of(target: Target | Webhook) -> str:
     """Return the schema, lower case, or an empty string where there is none to see."""
+    if isinstance(target, Webhook):
+        return webhook.SCHEMA
     if target.url is not None:
         match = _SCHEMA.match(target.url.get_secret_value())
         return match[1].lower() if match else ""
@@ -81,6 +93,13 @@ def build(target: Target, label: str) -> AppriseSender:
     return AppriseSender(plugin, scrubber_of(target, plugin))
 
 
+def sender_of(name: str, label: str, target: Target | Webhook, clock: Callable[[], Instant]) -> Sender:
+    """Return a sender for a target of the channel `name`; `label` names it in the `ConfigError` that this may raise."""
+    if isinstance(target, Webhook):
+        return webhook.WebhookSender(target, name, clock)
+    return build(target, label)
+
+
 def verify(ruleset: Ruleset) -> list[Problem]:
     """Return what is wrong with the targets of all channels; those whose secret is not set are skipped."""
     problems: list[Problem] = []
@@ -91,14 +110,20 @@ def verify(ruleset: Ruleset) -> list[Problem]:
             label = label_of(name, position, target)
             problems += _doubts(target, label)
             try:
-                _instantiate(target, label)
+                plugin = _instantiate(target, label)
             except ConfigError as error:
                 problems += error.problems
+            else:
+                if channel.send_resolved and not can_close(plugin):
+                    doubt = "opens an incident with every message and closes none; set `send_resolved: false`"
+                    problems.append(Problem(target.place, f"target {label}: its service {doubt}", is_warning=True))
     return problems
 
 
-def describe(channel: str, position: int, target: Target) -> Understanding:
+def describe(channel: str, position: int, target: Target | Webhook) -> Understanding:
     """Return how a target was understood; raise `ConfigError` at its place."""
+    if isinstance(target, Webhook):
+        return _describe_webhook(channel, position, target)
     plugin = _instantiate(target, label_of(channel, position, target))
     return Understanding(
         channel=channel,
@@ -111,6 +136,22 @@ def describe(channel: str, position: int, target: Target) -> Understanding:
         title_limit=int(plugin.title_maxlen),
         body_limit=int(plugin.body_maxlen),
         seconds_apart=float(plugin.request_rate_per_sec),
+    )
+
+
+def _describe_webhook(channel: str, position: int, target: Webhook) -> Understanding:
+    host, port = webhook.host_and_port(target)
+    return Understanding(
+        channel=channel,
+        position=position,
+        service=webhook.WebhookSender.service,
+        schema=webhook.SCHEMA,
+        host=host,
+        port=port,
+        address=webhook.masked_address(target),
+        title_limit=0,
+        body_limit=0,
+        seconds_apart=0.0,
     )
 
 

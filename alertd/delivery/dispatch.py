@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alertd.config.schema import Channel, Target
+from alertd.config.schema import Channel, Target, Webhook
 from alertd.delivery import channel
 from alertd.delivery.lane import Delivery, Lane, LaneStatus, Lettering, Persistence, Wiring
 from alertd.delivery.pace import Pace
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Clock
-    from alertd.model import Notification
+    from alertd.delivery.letter import Letter
+    from alertd.model import Instant, Notification
 
 _log = structlog.get_logger("alertd.delivery")
 
@@ -56,7 +57,7 @@ class Dispatcher:
         with self._guard:
             kept = {identity: lane for identity, lane in self._lanes.items() if identity in wanted}
         fresh = {
-            identity: Lane(spec.name, spec.label, *_equip(spec), self._wiring)
+            identity: Lane(spec.name, spec.label, *_equip(spec, self._wiring.clock), self._wiring)
             for identity, spec in wanted.items()
             if identity not in kept
         }
@@ -77,13 +78,25 @@ class Dispatcher:
 
         A channel that is unknown or has no target ends it at once as failed.
         """
-        with self._guard:
-            lanes = [lane for lane in self._lanes.values() if lane.channel == notification.channel]
+        lanes = self._lanes_of(notification.channel)
         for lane in lanes:
             lane.submit(notification)
         if not lanes:
-            self._refuse(notification)
+            self._refuse(notification.channel, notification.id, notification.at)
         return len(lanes)
+
+    def send(self, channel_name: str, letter: Letter) -> int:
+        """Queue a letter that is about no alert, and is ready, as `submit` does a notification."""
+        lanes = self._lanes_of(channel_name)
+        for lane in lanes:
+            lane.send(letter)
+        if not lanes:
+            self._refuse(channel_name, letter.id, self._wiring.clock())
+        return len(lanes)
+
+    def _lanes_of(self, channel_name: str) -> list[Lane]:
+        with self._guard:
+            return [lane for lane in self._lanes.values() if lane.channel == channel_name]
 
     def status(self) -> tuple[LaneStatus, ...]:
         """Return every target as it is now, in the order of the rules, then those being retired."""
@@ -114,12 +127,10 @@ class Dispatcher:
         with self._guard:
             return [*self._lanes.values(), *self._retired]
 
-    def _refuse(self, notification: Notification) -> None:
-        error = f"there is no channel {notification.channel!r} with a target"
-        seconds = self._wiring.clock().mono - notification.at.mono
-        self._wiring.report(
-            Delivery(notification.id, notification.channel, "", ok=False, attempts=0, seconds=seconds, error=error)
-        )
+    def _refuse(self, channel_name: str, identifier: str, at: Instant) -> None:
+        error = f"there is no channel {channel_name!r} with a target"
+        seconds = self._wiring.clock().mono - at.mono
+        self._wiring.report(Delivery(identifier, channel_name, "", ok=False, attempts=0, seconds=seconds, error=error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +140,14 @@ class _Spec:
     name: str
     label: str
     channel: Channel
-    target: Target | None
+    target: Target | Webhook | None
 
 
 def _targets(ruleset: Ruleset) -> Iterator[tuple[Hashable, _Spec]]:
     """Yield all targets, each with what makes it the same one after a reload: all but its position and wording."""
     seen: Counter[Hashable] = Counter()
     for name, each in ruleset.channels.items():
-        for position, target in enumerate(each.targets, 1):
+        for position, target in enumerate(channel.targets_of(each), 1):
             identity = (name, _address(target), each.rate)
             seen[identity] += 1
             yield (identity, seen[identity]), _Spec(name, channel.label_of(name, position, target), each, target)
@@ -144,7 +155,11 @@ def _targets(ruleset: Ruleset) -> Iterator[tuple[Hashable, _Spec]]:
         yield LOG_CHANNEL, _Spec(LOG_CHANNEL, LOG_CHANNEL, Channel(targets=()), None)
 
 
-def _address(target: Target) -> Hashable:
+def _address(target: Target | Webhook) -> Hashable:
+    """Return all that makes a target what it is, its secrets included."""
+    if isinstance(target, Webhook):
+        headers = sorted((name, value.get_secret_value()) for name, value in target.headers.items())
+        return (target.url.get_secret_value(), *headers, target.secret and target.secret.get_secret_value())
     if target.url is not None:
         return target.url.get_secret_value()
     if target.options is not None:
@@ -152,12 +167,12 @@ def _address(target: Target) -> Hashable:
     return None
 
 
-def _equip(spec: _Spec) -> tuple[Sender, Pace]:
+def _equip(spec: _Spec, clock: Clock) -> tuple[Sender, Pace]:
     """Return a target's sender and pace; one that cannot be built gets a sender that says so each time."""
     sender: Sender = LogSender()
     if spec.target is not None:
         try:
-            sender = channel.build(spec.target, spec.label)
+            sender = channel.sender_of(spec.name, spec.label, spec.target, clock)
         except ConfigError as error:
             why = "; ".join(problem.message for problem in error.problems)
             _log.error("a target cannot be used", target=spec.label, error=why)

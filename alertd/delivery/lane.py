@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from alertd.delivery.letter import Letter
     from alertd.delivery.pace import Pace
     from alertd.delivery.sender import Sender
     from alertd.model import Instant, Notification
@@ -98,7 +99,11 @@ class Wiring:
 
 @dataclass(slots=True)
 class _Parcel:
-    notification: Notification
+    """One letter to be: `write(lettering, delivered)` makes it, anew for each attempt. `at` is when it was decided."""
+
+    id: str
+    at: Instant
+    write: Callable[[Lettering, datetime], Letter]
     attempts: int = 0
     begun: Instant | None = None
     error: str = ""
@@ -142,8 +147,18 @@ class Lane:
 
     def submit(self, notification: Notification) -> None:
         """Queue a notification; if the queue is full, the oldest that waits ends as failed, and says so."""
+
+        def write(lettering: Lettering, delivered: datetime) -> Letter:
+            return render.letter(notification, lettering.settings, lettering.templates, delivered=delivered)
+
+        self._queue_up(_Parcel(notification.id, notification.at, write))
+
+    def send(self, letter: Letter) -> None:
+        """Queue a letter that is ready, in its turn like the others."""
+        self._queue_up(_Parcel(letter.id, self._wiring.clock(), lambda _lettering, _delivered: letter))
+
+    def _queue_up(self, parcel: _Parcel) -> None:
         capacity = self._wiring.persistence.capacity
-        parcel = _Parcel(notification)
         oldest = None
         with self._changed:
             is_closed = self._mood is _Mood.CLOSED
@@ -239,19 +254,24 @@ class Lane:
         now = self._wiring.clock()
         parcel.begun = parcel.begun or now
         parcel.attempts += 1
-        lettering = self._lettering
         try:
-            self._sender.send(
-                render.letter(parcel.notification, lettering.settings, lettering.templates, delivered=now.wall)
-            )
+            letter = parcel.write(self._lettering, now.wall)
+            self._say_faults(letter, parcel)
+            self._sender.send(letter)
         except DeliveryError as error:
             return error
         except Exception as error:  # noqa: BLE001 - one message that cannot be written must not end the thread
             return DeliveryError(f"cannot be written: {type(error).__name__}", recoverable=False)
         return None
 
+    def _say_faults(self, letter: Letter, parcel: _Parcel) -> None:
+        """Log, once a message, which templates did not render."""
+        if parcel.attempts == 1:
+            for fault in letter.faults:
+                _log.warning("a built-in text stands in for a template", target=self.label, id=letter.id, error=fault)
+
     def _is_final(self, parcel: _Parcel, error: DeliveryError, mood: _Mood) -> bool:
-        age = self._wiring.clock().mono - parcel.notification.at.mono
+        age = self._wiring.clock().mono - parcel.at.mono
         too_old = age > self._wiring.persistence.give_up_after
         return not error.recoverable or too_old or mood is _Mood.RETIRING
 
@@ -270,7 +290,7 @@ class Lane:
             _log.warning(
                 "delivery failed, will be tried again",
                 target=self.label,
-                notification=parcel.notification.id,
+                notification=parcel.id,
                 attempts=parcel.attempts,
                 again_in=round(pause, 1),
                 error=str(error),
@@ -285,10 +305,9 @@ class Lane:
             if self._current is parcel:
                 self._current = None
             self._changed.notify_all()
-        notification = parcel.notification
-        seconds = self._wiring.clock().mono - notification.at.mono
+        seconds = self._wiring.clock().mono - parcel.at.mono
         delivery = Delivery(
-            notification.id, self.channel, self.label, not error, parcel.attempts, seconds, error or parcel.error
+            parcel.id, self.channel, self.label, not error, parcel.attempts, seconds, error or parcel.error
         )
         try:
             self._wiring.report(delivery)

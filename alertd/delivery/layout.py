@@ -1,7 +1,8 @@
 """Decides what gives way when a message is too long for its target.
 
-A message is built of texts (the rule's own words), head lines, listings and foot lines. Listings give way first, from
-their ends and with `and N more`; then the texts; then the head and the foot, last their last line, the id.
+A message is built of texts (the rule's own words), head lines, listings, asides and foot lines. Listings give way
+first, from their ends and with `and N more`, down to a share that asides leave them; then the texts; then the head and
+the foot, last their last line, the id.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 _TEXT_SHARE = 0.5
 """The part of the room that texts may take while there are listings which they would push out."""
+_ASIDE_SHARE = 0.25
+"""The same for asides."""
+_FOOT_SHARE = 0.5
+"""The part of all room that the foot may take, but for its last line."""
 
 
 def listed(items: Iterable[str], most: int = 3) -> str:
@@ -29,6 +34,7 @@ def listed(items: Iterable[str], most: int = 3) -> str:
 class _Listing:
     lines: list[str]
     total: int
+    what: str
 
     def fit(self, room: int) -> str:
         """Return as many lines as fit into `room` characters, the last of them saying how many there are besides."""
@@ -39,14 +45,17 @@ class _Listing:
         used = 0
         for line in self.lines:
             rest = self.total - len(shown) - 1
-            note = len(f"\nand {rest} more") if rest else 0
+            note = len(self._more(rest)) + 1 if rest else 0
             if used + len(line) + note > room:
                 break
             shown.append(line)
             used += len(line) + 1
-        more = f"and {self.total - len(shown)} more"
+        more = self._more(self.total - len(shown))
         lines = [*shown, more] if self.total > len(shown) else shown
         return "\n".join(lines) if shown or len(more) <= room else ""
+
+    def _more(self, number: int) -> str:
+        return f"and {number} more {self.what}".rstrip()
 
 
 class Layout:
@@ -56,6 +65,7 @@ class Layout:
         self._texts: list[str] = []
         self._head: list[str] = []
         self._listings: list[_Listing] = []
+        self._asides: list[str] = []
         self._foot: list[str] = []
 
     def text(self, text: str) -> None:
@@ -66,10 +76,14 @@ class Layout:
         """Add a line that stands above the listings."""
         self._head.append(line)
 
-    def listing(self, lines: list[str], total: int) -> None:
-        """Add a list of which `total` exist, though `lines` may hold fewer."""
+    def listing(self, lines: list[str], total: int, what: str = "") -> None:
+        """Add a list of which `total` exist, though `lines` may hold fewer; `what` they are, for `and 3 more`."""
         if lines or total:
-            self._listings.append(_Listing(lines, total))
+            self._listings.append(_Listing(lines, total, what))
+
+    def aside(self, line: str) -> None:
+        """Add a line that stands below the listings, and may take a little of their room."""
+        self._asides.append(line)
 
     def foot(self, line: str) -> None:
         """Add a line below; the last one added is the last to give way."""
@@ -78,23 +92,33 @@ class Layout:
     def fit(self, limit: int | None) -> str:
         """Return the message in at most `limit` characters, or the last foot line if even that has no room."""
         room = limit if limit is not None else 1 << 30
-        foot = _lines_from_end(self._foot, room)
+        foot = _lines_from_end(self._foot, room if self._is_bare() else int(room * _FOOT_SHARE))
         room -= len(foot) + 1
         head = _lines_from_start(self._head, room)
         room -= len(head) + 1 if head else 0
         texts = self._fit_texts(room)
         room -= len(texts) + 1 if texts else 0
+        asides = _lines_from_start(self._asides, max(room - self._wanted(), int(room * _ASIDE_SHARE)))
+        room -= len(asides) + 1 if asides else 0
         blocks: list[str] = []
         for listing in self._listings:
             block = listing.fit(room)
             room -= len(block) + 1 if block else 0
             blocks.append(block)
-        return "\n".join(part for part in (texts, head, *blocks, foot) if part)
+        return "\n".join(part for part in (texts, head, *blocks, asides, foot) if part)
+
+    def _is_bare(self) -> bool:
+        """Whether there is nothing but the foot."""
+        return not (self._texts or self._head or self._listings)
+
+    def _wanted(self) -> int:
+        """Return the characters that all listings would take."""
+        return sum(len(line) + 1 for listing in self._listings for line in listing.lines)
 
     def _fit_texts(self, room: int) -> str:
         """Return the texts, cut to their share only if what else is there needs the room."""
         text = "\n".join(self._texts)
-        wanted = sum(len(line) + 1 for listing in self._listings for line in listing.lines)
+        wanted = self._wanted()
         share = max(room - wanted, int(room * _TEXT_SHARE)) if wanted else room
         return cut(text, max(min(room, share), 0))
 

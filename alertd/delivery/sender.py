@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from alertd.delivery import observe
+from alertd.delivery.incident import docket_of
+from alertd.delivery.markup import dialect_of
 from alertd.delivery.wording import DETAIL_ROOM, cut, plain
 from alertd.errors import DeliveryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from apprise import AppriseResult, NotifyBase
 
-    from alertd.delivery.render import Letter
+    from alertd.delivery.letter import Letter
     from alertd.delivery.scrub import Scrubber
 
 LOG_CHANNEL = "log"
@@ -32,7 +36,7 @@ LOG_CHANNEL = "log"
 _TITLE_MARGIN = 16
 """Characters that Apprise adds where it puts a title into the body: line break, heading mark or tags."""
 _CLOSE_ENOUGH = 16
-"""Characters that may be given away when a body is cut to fit after its conversion to markup."""
+"""Characters that may be given away when a body is cut to fit as it is written in markup."""
 
 
 class Sender(Protocol):
@@ -82,6 +86,8 @@ class AppriseSender:
         if len(plugin) <= 1:
             plugin.request_rate_per_sec = 0
         self._plugin = plugin
+        self._docket = docket_of(plugin)
+        self._dialect = dialect_of(plugin)
         self._scrubber = scrubber
         self._apprise = apprise.Apprise(asset=plugin.asset)
         self._apprise.add(plugin)
@@ -94,17 +100,31 @@ class AppriseSender:
 
         Raise `DeliveryError` with the provider's reason, free of secrets.
         """
+        tone = letter.tone
+        if self._docket is not None and letter.incident is not None:
+            tone = self._docket.call_up(letter.incident, tone)
+            letter = _as_incident(letter, letter.incident.title)
         title, body = self._fitted(letter)
         try:
             with observe.watch() as exchanges:
                 result = self._apprise.notify(
-                    body=body, title=title, notify_type=str(letter.tone), body_format="text", log_level=logging.DEBUG
+                    body=body,
+                    title=title,
+                    notify_type=str(tone),
+                    body_format=self._dialect.name,
+                    attach=self._attachment(letter),
+                    log_level=logging.DEBUG,
                 )
         except Exception as error:  # noqa: BLE001 - a plugin's bug is this target's failure, not the thread's end
             raise DeliveryError(self._scrubber(f"{type(error).__name__} in Apprise's {self.service}")) from None
         with result:
             if not result:
                 raise self._failure(exchanges, result)
+
+    def _attachment(self, letter: Letter) -> str | None:
+        """Return the file that goes along, if the service takes files and it is still there."""
+        path = letter.attachment
+        return str(path) if path is not None and self._plugin.attachment_support and path.is_file() else None
 
     def _failure(self, exchanges: observe.Exchanges, result: AppriseResult) -> DeliveryError:
         worst = exchanges.worst
@@ -116,30 +136,33 @@ class AppriseSender:
         )
 
     def _fitted(self, letter: Letter) -> tuple[str, str]:
-        """Return title and body as short as the service wants them, after its own conversion to markup."""
+        """Return title and body as short as the service wants them, written in its markup."""
         plugin = self._plugin
         room = int(plugin.body_maxlen)
         if plugin.title_maxlen <= 0:
-            title = cut(letter.title, max(room // 4, 40))
-            room -= len(self._converted(title)) + _TITLE_MARGIN
+            title = self._dialect.write(cut(letter.title, max(room // 4, 40)))
+            room -= len(title) + _TITLE_MARGIN
         else:
             title = cut(letter.title, plugin.title_maxlen)
+            if self._dialect.has_title:
+                title = cut(self._dialect.write(title), plugin.title_maxlen)
             room -= len(title) + _TITLE_MARGIN if plugin.overflow_amalgamate_title else 0
         return title, self._fewer_lines(self._cut_body(letter, room), in_body=plugin.title_maxlen <= 0)
 
     def _cut_body(self, letter: Letter, room: int) -> str:
-        """Return the longest body that has room once converted; the search is over what is asked of the letter."""
+        """Return the longest body that has room as written; the search is over what is asked of the letter."""
+        write = self._dialect.write
         body = letter.body(room)
-        if len(self._converted(body)) <= room:
-            return body
+        if len(write(body)) <= room:
+            return write(body)
         fits, too_much = 0, min(room, len(body))
         while too_much - fits > _CLOSE_ENOUGH:
             middle = (fits + too_much) // 2
-            if len(self._converted(letter.body(middle))) <= room:
+            if len(write(letter.body(middle))) <= room:
                 fits = middle
             else:
                 too_much = middle
-        return letter.body(fits)
+        return write(letter.body(fits))
 
     def _fewer_lines(self, body: str, *, in_body: bool) -> str:
         """Keep the first lines and the last, the id, where a service takes so many lines only."""
@@ -149,11 +172,16 @@ class AppriseSender:
             return body
         return "\n".join([*lines[: max(most - 1 - in_body, 0)], lines[-1]])
 
-    def _converted(self, text: str) -> str:
-        from apprise.conversion import convert_between  # noqa: PLC0415 - see `library`
 
-        wanted = self._plugin.resolve_format("text")
-        return str(convert_between("text", wanted, text))  # type: ignore[no-untyped-call]  # Apprise's
+def _as_incident(letter: Letter, title: str) -> Letter:
+    """Return a letter with a title that stays the same; its own becomes the first line of the body."""
+    return replace(letter, title=title, body=lambda limit: _below(letter.title, letter.body, limit))
+
+
+def _below(line: str, body: Callable[[int | None], str], limit: int | None) -> str:
+    """Return a line and a body below it in at most `limit` characters; the body's last line is the last to give way."""
+    room = None if limit is None else limit - len(line) - 1
+    return f"{line}\n{body(room)}" if room is None or room > len(line) else body(limit)
 
 
 def _logged(result: AppriseResult) -> str:

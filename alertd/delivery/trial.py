@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from alertd.delivery import channel
 from alertd.delivery.layout import Layout
-from alertd.delivery.render import Letter, Tone
+from alertd.delivery.letter import Letter, Tone
 from alertd.delivery.sender import LogSender, library
 from alertd.errors import ConfigError, DeliveryError
+from alertd.model import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from alertd.config.schema import Target
+    from alertd.config.schema import Target, Webhook
     from alertd.delivery.sender import Sender
 
 PATIENCE = 30.0
@@ -56,7 +58,7 @@ def letter_for(name: str, identifier: str) -> Letter:
     return Letter(id=identifier, title=f"[TEST] {name} · <>&_* · Grüße 支付 🚨 · info", tone=Tone.INFO, body=layout.fit)
 
 
-def try_targets(name: str, targets: Sequence[Target], letter: Letter) -> Iterator[Trial]:
+def try_targets(name: str, targets: Sequence[Target | Webhook], letter: Letter) -> Iterator[Trial]:
     """Yield what came of `letter` at each target, in the order in which they answer; no targets are the log's."""
     library()
     results: SimpleQueue[Trial] = SimpleQueue()
@@ -64,7 +66,7 @@ def try_targets(name: str, targets: Sequence[Target], letter: Letter) -> Iterato
     begun = monotonic()
     for label, target in _labelled(name, targets):
         waiting.add(label)
-        threading.Thread(target=_try, args=(label, target, letter, results), daemon=True).start()
+        threading.Thread(target=_try, args=(name, label, target, letter, results), daemon=True).start()
     while waiting:
         try:
             trial = results.get(timeout=max(begun + PATIENCE - monotonic(), 0.0))
@@ -76,17 +78,22 @@ def try_targets(name: str, targets: Sequence[Target], letter: Letter) -> Iterato
         yield Trial(label, ok=False, seconds=PATIENCE, error=f"no answer within {PATIENCE:g} s")
 
 
-def _labelled(name: str, targets: Sequence[Target]) -> list[tuple[str, Target | None]]:
+def read_clock() -> Instant:
+    """Read both clocks, for a command that runs once and has no daemon to tell it the time."""
+    return Instant(monotonic(), datetime.now(UTC))
+
+
+def _labelled(name: str, targets: Sequence[Target | Webhook]) -> list[tuple[str, Target | Webhook | None]]:
     if not targets:
         return [(name, None)]
     return [(channel.label_of(name, position, target), target) for position, target in enumerate(targets, 1)]
 
 
-def _try(label: str, target: Target | None, letter: Letter, results: SimpleQueue[Trial]) -> None:
+def _try(name: str, label: str, target: Target | Webhook | None, letter: Letter, results: SimpleQueue[Trial]) -> None:
     begun = monotonic()
     error = ""
     try:
-        sender: Sender = LogSender() if target is None else channel.build(target, label)
+        sender: Sender = LogSender() if target is None else channel.sender_of(name, label, target, read_clock)
         sender.send(letter)
     except ConfigError as fault:
         error = "; ".join(problem.message for problem in fault.problems)

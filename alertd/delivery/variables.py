@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alertd import template
+from alertd.delivery.verdict import state_of
 from alertd.delivery.wording import DETAIL_ROOM, Times, plain
 from alertd.values import Written
 
@@ -77,12 +78,42 @@ def for_message(notification: Notification, times: Times) -> dict[str, Any]:
     return first | {"kind": str(notification.kind), "alerts": alerts}
 
 
-def rendered(source: str, variables: Mapping[str, Any], default: str = "") -> str:
-    """Return a template's text, or `default` and a note of what is wrong with the template: a message is never lost."""
-    try:
-        return template.render(source, variables).strip()
-    except template.TemplateFault as fault:
-        return f"{default} ({plain(str(fault), DETAIL_ROOM)})".lstrip()
+class Press:
+    """Renders the templates of one message, and remembers those that do not render.
+
+    `faults` say where each stands and what is wrong, `fault` is what is wrong with the last one.
+    """
+
+    def __init__(self) -> None:
+        self.faults: dict[str, None] = {}
+        self.fault = ""
+
+    def attempt(self, source: str, seen: Mapping[str, Any], where: str) -> str | None:
+        """Return a template's text, or None; `where` it stands is said of one that does not render."""
+        try:
+            return template.render(source, seen).strip()
+        except template.TemplateFault as fault:
+            self.fault = plain(str(fault), DETAIL_ROOM)
+            self.faults[f"{where}: {self.fault}"] = None
+            return None
+
+    def render(self, source: str, seen: Mapping[str, Any], where: str, default: str = "") -> str:
+        """Return a template's text, or `default` and a note of what is wrong with the template."""
+        text = self.attempt(source, seen, where)
+        return text if text is not None else f"{default} ({self.fault})".lstrip()
+
+    def summary(self, alert: Alert, service: ServiceFacts | None, seen: Mapping[str, Any]) -> str:
+        """Return a rule's rendered summary; if it has none, or a faulty one, the alert in our own words."""
+        rule = alert.rule
+        default = f"{rule.name} {plain(alert.target)}: {state_of(alert, service)}".removesuffix(": ")
+        where = f"the summary of rule {rule.name} at {rule.source}"
+        return self.render(rule.summary, seen, where, default) if rule.summary else default
+
+    def description(self, alert: Alert, seen: Mapping[str, Any]) -> str:
+        """Return a rule's rendered description, if it has one."""
+        rule = alert.rule
+        where = f"the description of rule {rule.name} at {rule.source}"
+        return self.render(rule.description, seen, where) if rule.description else ""
 
 
 def _fields_of(alert: Alert, facts: tuple[InstanceFacts, ...]) -> dict[str, Any]:

@@ -63,6 +63,13 @@ def is_up(alert: Alert, own: InstanceFacts | None) -> bool:
     return own.up if own is not None else alert.cause in _UP
 
 
+def is_over(entry: Entry) -> bool:
+    """Say whether an alert no longer fires once this is told of it."""
+    if entry.kind is Kind.SETTLED:
+        return entry.alert.state is not AlertState.FIRING
+    return entry.kind in (Kind.RESOLVED, Kind.FORGOTTEN)
+
+
 def has_lost_its_rule(entry: Entry) -> bool:
     """Say whether an alert ended because its rule did."""
     return entry.kind is Kind.RESOLVED and entry.alert.reason is Reason.RULE_GONE

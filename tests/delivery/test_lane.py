@@ -19,7 +19,7 @@ from tests.sinks import Box
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from alertd.delivery.render import Letter
+    from alertd.delivery.letter import Letter
     from alertd.model import Instant
 
 QUICK = Persistence(capacity=5, first_pause=0.01, longest_pause=0.04, jitter=lambda: 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.config.schema import Settings
 from alertd.delivery import render
-from alertd.delivery.render import Tone
+from alertd.delivery.letter import Tone
 from alertd.model import Notification
 from tests.engine.story import Story, rule
 
@@ -22,6 +22,8 @@ def message(sent: Notification, limit: int | None = None) -> str:
     """Return title and body as people read them, without the lines that every message ends with."""
     *lines, _, identifier = render.body(sent, BERLIN, limit=limit).splitlines()
     assert identifier == f"id {sent.id}"
+    if lines and lines[-1] == f"alertd ack {sent.id} · alertd silence add {sent.id} --for 1h":
+        lines.pop()
     return "\n".join([render.title(sent, BERLIN), *lines])
 
 
@@ -92,6 +94,7 @@ def test_several_lost_then_mixed() -> None:
     story.at(200).up("apache/b").expire("apache/d").at(300)
     assert last(story) == (
         "[FIRING:1 RESOLVED:1] lost apache · 1 of 4 up · warning\n"
+        "2 other alerts of this group still fire\n"
         "DOWN d  expired: lost contact, its lease ended 01:03:20\n"
         "UP   b  recovered: back 01:03:20, fired for 1m 40s\n"
         "DOWN a core01  expired: lost contact, its lease ended 01:01:40\n"
@@ -272,7 +275,8 @@ def test_zones_keep_a_line_of_their_own() -> None:
         "DOWN a  expired: lost contact, its lease ended 01:00:50\n"
         "DOWN c  expired: lost contact, its lease ended 01:00:50\n"
         "UP   b\n"
-        "UP   d"
+        "UP   d\n"
+        "Last hour: 01:00 d up (registered), 01:00 c up (registered), 01:00 b up (registered), 01:00 a up (registered)"
     )
 
 

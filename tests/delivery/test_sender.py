@@ -12,6 +12,7 @@ import pytest
 
 from alertd.config.schema import Settings
 from alertd.delivery import channel, render
+from alertd.delivery.letter import Letter
 from alertd.delivery.sender import LogSender, library, plugin_of
 from alertd.delivery.trial import letter_for
 from alertd.errors import DeliveryError
@@ -35,7 +36,7 @@ def inbox() -> Iterator[HttpInbox]:
 def send(to: Target, what: object = None) -> None:
     """Send one letter, by default the notification of the contract, decided just now."""
     letter = render.letter(notification(), PROD, delivered=at(0).wall) if what is None else what
-    assert isinstance(letter, render.Letter)
+    assert isinstance(letter, Letter)
     channel.build(to, "ops #1").send(letter)
 
 
@@ -75,7 +76,7 @@ def test_a_mail_keeps_scripts_lines_and_length() -> None:
     lines = (got["text"] or got["html"]).splitlines()
     assert lines[0] == "Grüße aus 支付 <b>&amp;</b> *x* _y_"
     assert sum(line.startswith("DOWN 支付-") for line in lines) > 300
-    assert lines[-3].startswith("and ")
+    assert lines[-4].startswith("and ")
     assert lines[-1] == "id 9abc"
 
 
