@@ -16,8 +16,6 @@ from alertd.model import Match, Place, Severity
 from alertd.window import Window
 from tests.config.folder import NOW, RULE, Folder
 
-SHIPPED = Path(__file__).parents[2] / "rules"
-
 CONTRACT = """\
 settings:
   name: prod-fra
@@ -144,13 +142,6 @@ def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
     assert folder.write(CONTRACT).problems({"WORD": "x"}) == [
         "rules/a.yaml:6:3: warning: `registry` is not in effect yet"
     ]
-
-
-def test_the_shipped_rules_are_without_fault() -> None:
-    """With no variable set at all; they use what exists, so nothing is warned of either."""
-    found = survey(SHIPPED, environ={}, now=NOW)
-    assert found.problems == ()
-    assert {"apache-minimum", "instance-lost"} <= {rule.name for rule in found.draft.rules}
 
 
 def test_files_are_merged_in_the_order_of_their_paths(folder: Folder) -> None:
