@@ -410,3 +410,58 @@ class Lifted(NamedTuple):
 
 Action = Transition | Decision | Notification | Lifted
 """What the engine answers with; the shell logs all, and delivers the notifications."""
+
+
+# --- what would be told ----------------------------------------------------------------------------------------------
+
+
+class ForecastStep(NamedTuple):
+    """Who is told as well, `after` seconds from the first message, if nobody acts."""
+
+    after: float
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastWay:
+    """One route that an alert would take.
+
+    `after` is how many seconds from its firing its channels are told, `repeat_every` how many until they are reminded.
+    """
+
+    place: Place
+    is_default: bool
+    channels: tuple[str, ...]
+    group: str
+    labels: Mapping[str, str]
+    after: float
+    repeat_every: float
+    steps: tuple[ForecastStep, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    """The channels, also those of the steps, that would not be told that it is over."""
+    digested: tuple[str, ...] = ()
+    """The channels with a storm on: told in their next digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Who would be told, how and when, were a rule to fire on a target now; while `mute` holds, nobody."""
+
+    rule: RuleText
+    target: str
+    mute: Mute | None
+    ways: tuple[ForecastWay, ...]
+
+
+class NoForecast(StrEnum):
+    """Why a rule can never fire on a target."""
+
+    UNKNOWN_RULE = "unknown-rule"
+    OTHER_SERVICE = "other-service"
+    """The rule speaks of other services."""
+    WANTS_INSTANCE = "wants-instance"
+    """The rule is judged on instances, and none was named."""
+    WANTS_SERVICE = "wants-service"
+    """The rule is judged on the service as a whole."""
+    OTHER_INSTANCE = "other-instance"
+    """The rule's `where` leaves the instance out, as far as it is known."""

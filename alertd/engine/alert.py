@@ -107,7 +107,7 @@ class LiveAlert:
         self.cause: Cause | None = None
         self.reason: Reason | None = None
         self.revision = 0
-        self.episode = self._desk.episodes.pop(self.id, 0)
+        self.episode = self._desk.episodes.get(self.id, 0)
         self.memberships: list[Membership] = []
         self.muted: Mute | None = None
         self.changes: FlapCounter | None = None

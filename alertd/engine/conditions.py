@@ -83,6 +83,11 @@ class Condition(ABC):
         return Reason.CONDITION_FALSE
 
     @property
+    def judges_instances(self) -> bool:
+        """Whether its alerts are on instances, not on the service."""
+        return False
+
+    @property
     def reads_fields(self) -> bool:
         """Whether judging needs the values' fields at every change."""
         return not self.where.is_always
@@ -120,6 +125,11 @@ class Condition(ABC):
 
 class InstanceCondition(Condition):
     """Judged on each instance by itself."""
+
+    @property
+    @override
+    def judges_instances(self) -> bool:
+        return True
 
     @abstractmethod
     def holds(self, instance: Instance) -> bool | None:

@@ -16,6 +16,7 @@ from alertd.engine.conditions import Condition, FieldValue, InstanceDown, Instan
 from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
 from alertd.engine.facts import describe_alert, describe_service, focus
+from alertd.engine.forecast import foresee
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
@@ -27,8 +28,10 @@ from alertd.model import (
     Alert,
     AlertState,
     EventKind,
+    Forecast,
     Instant,
     KeyEvent,
+    NoForecast,
     Reason,
     ServiceFacts,
     Silence,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.engine.rules import CompiledRule
+    from alertd.model import Cause
 
 
 class Engine:
@@ -202,6 +206,24 @@ class Engine:
                 services[service] = describe_service(service)
             facts = services[service]
             yield describe_alert(alert), facts if alert.instance is None else focus(facts, alert.instance)
+
+    def forecast(
+        self, rule: str, service: str, instance: str | None, now: Instant, cause: Cause | None = None
+    ) -> Forecast | NoForecast:
+        """Tell who would be told, how and when, were `rule` to fire now on a service (None) or an instance of it.
+
+        `cause` is that of the loss; None is the one that the instance went down with, if it is down.
+        """
+        compiled = next((each for each in self._rules if each.rule.name == rule), None)
+        if compiled is None:
+            return NoForecast.UNKNOWN_RULE
+        if compiled not in self._index.matching(service):
+            return NoForecast.OTHER_SERVICE
+        known = self._registry.services.get(service)
+        if known is None:
+            known = Service(service)
+            known.expected, known.labels = self._specs.about(service)
+        return foresee(make_condition(compiled, known, self._desk), instance, cause, now)
 
     # --- what the registry asks --------------------------------------------------------------------------------------
 

@@ -331,8 +331,13 @@ class Changes(ServiceCondition):
 
     @property
     @override
+    def judges_instances(self) -> bool:
+        return self._changes.per is not None
+
+    @property
+    @override
     def is_held(self) -> bool:
-        return not self._changes.per and super().is_held
+        return not self.judges_instances and super().is_held
 
     def _count(self, key: Instance | None, now: Instant, trigger: Instance) -> None:
         if self._remember(key, now.mono):

@@ -65,14 +65,18 @@ class Desk:
 
     def group(self, way: Way, alert: LiveAlert) -> Group:
         """Return the group that an alert belongs to on its way."""
-        names = way.route.group_by
-        values = alert.condition.values_of(names, alert)
-        key = (way.key, *values)
+        key, labels = self.place(way, alert)
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(key, dict(zip(names, values, strict=True)), self)
+            group = self.groups[key] = Group(key, labels, self)
         group.route = way.route
         return group
+
+    def place(self, way: Way, alert: LiveAlert) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the key of the group that an alert belongs to on its way, and what that is grouped by."""
+        names = way.route.group_by
+        values = alert.condition.values_of(names, alert)
+        return (way.key, *values), dict(zip(names, values, strict=True))
 
     def ack_of(self, alert: LiveAlert) -> Ack | None:
         """Return who has taken on this firing of an alert, if anybody."""

@@ -17,7 +17,7 @@ from alertd.engine.timers import Timer, stop
 from alertd.model import AlertState, Entry, Escalation, Instant, Kind, Notification, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from alertd.config.schema import Route
     from alertd.engine.desk import Desk
@@ -71,7 +71,11 @@ class Group:
     @property
     def name(self) -> str:
         """What it is grouped by, as people read it: `apache-minimum/apache`."""
-        return "/".join(self.labels.values()) or "all"
+        return name_of(self.labels)
+
+    def wait(self, now: Instant) -> float:
+        """Return in how many seconds a firing of now would be told."""
+        return max(self.route.group_wait, self._last + self.route.group_interval - now.mono)
 
     def note(self, member: Membership, now: Instant) -> None:
         """Take note that `member` has news, and let it be told in time."""
@@ -272,6 +276,11 @@ class Group:
                     at = member.first_told + step.after
                     steps[step.channels] = min(at, steps.get(step.channels, inf))
         return tuple(Escalation(channels, now.shifted_to(at)) for channels, at in sorted(steps.items(), key=_by_time))
+
+
+def name_of(labels: Mapping[str, str]) -> str:
+    """Return what a group with these labels is called: `apache-minimum/apache`."""
+    return "/".join(labels.values()) or "all"
 
 
 def _by_time(step: tuple[tuple[str, ...], float]) -> float:

@@ -91,6 +91,13 @@ class Outlet:
             self._desk.timers.start(self._timer, self._storm_until if now.mono < self._storm_until else end)
         return False
 
+    def is_storming(self, key: tuple[str, ...], now: Instant) -> bool:
+        """Tell whether what a group tells now is held for the digest."""
+        storm = self._desk.settings.storm
+        lately = sum(since > now.mono - storm.within for since in self._recent.values())
+        is_full = key not in self._recent and lately >= storm.above
+        return key in self._waiting or now.mono < self._storm_until or is_full
+
     def _is_calm(self, key: tuple[str, ...], now: Instant) -> bool:
         """Tell whether one more group may be told of by itself; the same one again is not one more."""
         storm = self._desk.settings.storm
