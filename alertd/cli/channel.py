@@ -5,6 +5,7 @@ No address is shown but masked; targets are spoken of by channel and position.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -16,7 +17,9 @@ from alertd.cli import options
 from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
-    from alertd.config.schema import Ruleset, Target
+    from alertd.config.schema import Ruleset, Target, Webhook
+    from alertd.delivery.letter import Letter
+    from alertd.model import Instant
 
 app = typer.Typer(help="Show the channels, or send a test message to one.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,7 +42,7 @@ def list_channels(
     found = [
         _understood(name, position, target)
         for name, each in ruleset.channels.items()
-        for position, target in enumerate(each.targets, 1)
+        for position, target in enumerate(channel.targets_of(each), 1)
     ]
     if "log" not in ruleset.channels:
         found.append({"channel": "log", "position": 1, "schema": "log", "service": "the daemon's log", "error": None})
@@ -55,28 +58,75 @@ def list_channels(
 def send_test(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The channel.")],
     rules: options.RulesOption = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Show and send a sample of this rule's message instead.")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="What the sample tells: firing, resolved, reminder, …")] = "firing",
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the sample's instances that a template sees."),
+    ] = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Show the sample and send nothing.")] = False,
 ) -> None:
     """Send an awkward test message to each target of a channel; exit 1 if one does not take it."""
-    from datetime import UTC, datetime
-
     from alertd.cli import logs
-    from alertd.delivery import trial
+    from alertd.delivery import channel, trial
 
     ruleset = _load(options.rules_directory(None, rules))
     if name not in ruleset.channels and name != "log":
         known = ", ".join(sorted({*ruleset.channels, "log"}))
         raise AlertdError(f"there is no channel {name!r}; there are: {known}")
+    if rule is None and (print_only or fields):
+        raise AlertdError("--print and --set go with --rule RULE: without it a fixed test message is sent")
     logs.set_up("console")
-    targets = ruleset.channels[name].targets if name in ruleset.channels else ()
-    letter = trial.letter_for(name, f"test-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    has_failed = False
-    for result in trial.try_targets(name, targets, letter):
+    targets = channel.targets_of(ruleset.channels[name]) if name in ruleset.channels else ()
+    now = trial.read_clock()
+    letter = trial.letter_for(name, f"test-{now.wall:%Y%m%dT%H%M%S}")
+    if rule is not None:
+        letter = _sample(ruleset, name, rule, kind, _pairs(fields or []), now)
+        _show(letter, as_document=any(channel.schema_of(target) == "webhook" for target in targets))
+    has_failed = bool(letter.faults)
+    for result in () if print_only else trial.try_targets(name, targets, letter):
         has_failed |= not result.ok
         outcome = "sent" if result.ok else f"failed: {result.error}"
         typer.echo(f"{result.target}  {outcome} ({result.seconds:.2f} s)")
         sys.stdout.flush()
     if has_failed:
         raise typer.Exit(1)
+
+
+def _sample(ruleset: Ruleset, name: str, rule: str, kind: str, fields: dict[str, str], now: Instant) -> Letter:
+    """Return a sample of a rule's message as the channel `name` would get it."""
+    from alertd.config.schema import Channel
+    from alertd.delivery import render, sample
+    from alertd.model import Kind
+
+    found = next((each for each in ruleset.rules if each.name == rule), None)
+    if found is None:
+        near = difflib.get_close_matches(rule, [each.name for each in ruleset.rules], n=1)
+        raise AlertdError(f"there is no rule {rule!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if kind not in sample.KINDS:
+        raise AlertdError(f"--kind {kind}: there is no such sample; there are: {', '.join(sample.KINDS)}")
+    made_up = sample.notification_of(found, ruleset, name, Kind(kind), now=now, fields=fields)
+    templates = ruleset.channels.get(name, Channel()).templates
+    return render.letter(made_up, ruleset.settings, templates, delivered=now.wall)
+
+
+def _show(letter: Letter, *, as_document: bool) -> None:
+    """Print what is sent; a template that does not render is told on stderr."""
+    if as_document and letter.document is not None:
+        typer.echo(json.dumps(letter.document(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{letter.title}\n\n{letter.body(None)}\n\ntype {letter.tone}")
+    for fault in letter.faults:
+        typer.echo(f"{fault}; a field that only real values have can be given by --set FIELD=VALUE", err=True)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    if not all("=" in text and not text.startswith("=") for text in texts):
+        raise AlertdError("--set takes FIELD=VALUE, such as --set load.one=4.2")
+    return pairs
 
 
 def _load(directory: Any) -> Ruleset:
@@ -93,7 +143,7 @@ def _load(directory: Any) -> Ruleset:
     return loaded.ruleset
 
 
-def _understood(name: str, position: int, target: Target) -> dict[str, Any]:
+def _understood(name: str, position: int, target: Target | Webhook) -> dict[str, Any]:
     """Return what `--json` shows of a target; `error` is null unless it cannot be used."""
     from dataclasses import asdict
 
@@ -116,6 +166,8 @@ def _row(each: dict[str, Any]) -> tuple[str, ...]:
         return (each["channel"], target, each["service"])
     host = f"{each['host']}:{each['port']}" if each["port"] else each["host"]
     limits = (each["title_limit"] or "in body", each["body_limit"], f"{each['seconds_apart']:g}s")
+    if each["schema"] == "webhook":
+        limits = ("-", "-", limits[2])
     return (each["channel"], target, each["service"], host or "-", each["address"], *map(str, limits))
 
 

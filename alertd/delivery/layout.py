@@ -19,7 +19,7 @@ _TEXT_SHARE = 0.5
 """The part of the room that texts may take while there are listings which they would push out."""
 _ASIDE_SHARE = 0.25
 """The same for asides."""
-_FOOT_SHARE = 0.5
+_FOOT_SHARE = 0.35
 """The part of all room that the foot may take, but for its last line."""
 
 

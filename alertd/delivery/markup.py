@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"(https?://[^\s<>\"]+)")
 _SPECIAL = re.compile(r"([\\`*_~\[\]<>#|])|&(?=#?\w{1,32};)")
-_LINE_START = re.compile(r"^(\s*)([-+=]|[0-9]{1,9}(?=[.)]))", re.MULTILINE)
+_LINE_START = re.compile(r"^(\s*)([-+=]|[0-9]{1,9}(?=[.)](?:\s|$)))", re.MULTILINE)
 _MENTION = re.compile(r"(?<!\w)@(?=\w)")
 _SECOND_BLANK = re.compile(r"(?<= ) |^ ", re.MULTILINE)
 

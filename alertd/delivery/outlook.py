@@ -89,14 +89,18 @@ def in_common(notification: Notification) -> list[str]:
 
 def last_hour(notification: Notification, times: Times) -> list[str]:
     """Return what else happened: `Last hour: 04:01 core07 up (registered), 03:58 core07 down (stopped)`."""
-    services = list(notification.services.values())[:_SERVICES]
     lines = []
-    for service in services:
-        others = other_transitions(notification, service)
-        if others:
+    for service in list(notification.services.values())[:_SERVICES]:
+        happened = hour_of(notification, service, times)
+        if happened:
             of = f" of {plain(service.name)}" if len(notification.services) > 1 else ""
-            lines.append(f"Last hour{of}: {listed((_happening(each, times) for each in others), _RECENT)}")
+            lines.append(f"Last hour{of}: {listed(happened, _RECENT)}")
     return lines
+
+
+def hour_of(notification: Notification, service: ServiceFacts, times: Times) -> list[str]:
+    """Return what else happened to a service in the last hour, the latest first: `04:01 core07 up (registered)`."""
+    return [_happening(each, times) for each in other_transitions(notification, service)]
 
 
 def other_transitions(notification: Notification, service: ServiceFacts) -> list[Transition]:
@@ -123,10 +127,9 @@ def other_transitions(notification: Notification, service: ServiceFacts) -> list
     ]
 
 
-def next_steps(notification: Notification, times: Times) -> str:
-    """Return who is told if nobody acts: `Next: boss at 04:27, cto at 04:42`."""
-    steps = ", ".join(f"{_people(step)} at {times.minute(step.at.wall)}" for step in notification.next)
-    return f"Next: {steps}" if steps else ""
+def steps(notification: Notification, times: Times) -> str:
+    """Return who is told if nobody acts: `boss at 04:27, cto at 04:42`."""
+    return ", ".join(f"{_people(step)} at {times.minute(step.at.wall)}" for step in notification.next)
 
 
 def links(notification: Notification, settings: Settings) -> str:

@@ -136,8 +136,9 @@ def _fill(layout: Layout, notification: Notification, settings: Settings, times:
         digest.fill(layout, notification, times)
     else:
         _tell(layout, notification, times, press)
+    steps = outlook.steps(notification, times)
     for line in (
-        outlook.next_steps(notification, times),
+        f"Next: {steps}" if steps else "",
         outlook.links(notification, settings),
         outlook.commands(notification),
         *outlook.sources(notification),

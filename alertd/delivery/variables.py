@@ -1,20 +1,7 @@
 """What a user's template sees, and the texts that are rendered from it.
 
-| variable | meaning |
-|---|---|
-| `rule` `service` `instance` `severity` `cause` | the alert's; `instance` is empty for a service alert |
-| `up` `known` | instances up, and all that the rule counts |
-| `minimum` `maximum` | the rule's thresholds `below` and `above`; none where it has no such |
-| `expected` | how many the service should have; none if not said |
-| `instances` `lost` | names: all shown, and those that are down |
-| `values` | the values that were judged (of `distinct`, `value`, `changes`) |
-| `per` | the field values that `per:` chose, by field |
-| `since` `until` `now` | times as people read them, such as `04:12:41 CEST`; `until` is empty while it fires |
-| `kind` | `firing`, `resolved`, … (in `templates:` of settings and channels only) |
-| `alerts` | one such set of variables for each alert of the message (there only) |
-| any label, then any field | the rule's and the service's labels, then what the instance's last value holds |
-
-A name further up wins. Foreign text is made fit for one line before a template sees it, so that no value can forge a
+The table of variables stands in the README, under "In messages and templates"; a test holds the two together. A name
+further up in it wins. Foreign text is made fit for one line before a template sees it, so that no value can forge a
 line of a message.
 """
 
@@ -23,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alertd import template
+from alertd.delivery import outlook
 from alertd.delivery.verdict import state_of
 from alertd.delivery.wording import DETAIL_ROOM, Times, plain
 from alertd.values import Written
@@ -63,19 +51,29 @@ def for_alert(alert: Alert, service: ServiceFacts | None, times: Times, now: Ins
         "since": times.stamp(alert.since) if alert.since else "",
         "until": times.stamp(alert.until) if alert.until else "",
         "now": times.stamp(now),
+        "common": {plain(name): plain(value) for name, value in (service.common if service else {}).items()},
+        "acknowledged": plain(alert.acknowledged.by) if alert.acknowledged is not None else "",
+        "muted": outlook.muted_text(alert),
     }
     return variables
 
 
 def for_message(notification: Notification, times: Times) -> dict[str, Any]:
-    """Return the variables of a whole message: those of its first alert, `kind`, and `alerts` with all of them."""
+    """Return the variables of a whole message: those of its first alert, its own, and `alerts` with those of all."""
     alerts = [
         for_alert(entry.alert, notification.services.get(entry.alert.service), times, notification.at)
         | {"kind": str(entry.kind)}
         for entry in notification.entries
     ]
     first = alerts[0] if alerts else {}
-    return first | {"kind": str(notification.kind), "alerts": alerts}
+    return first | {
+        "kind": str(notification.kind),
+        "alerts": alerts,
+        "next": outlook.steps(notification, times),
+        "recent": [
+            line for service in notification.services.values() for line in outlook.hour_of(notification, service, times)
+        ],
+    }
 
 
 class Press:
