@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from alertd.model import CAUSE_IN_WORDS, Decision, Notification, Reason, Transition
+from alertd.model import CAUSE_IN_WORDS, Decision, Lifted, Notification, Reason, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,3 +92,5 @@ def _log_action(action: Action) -> None:
             alerts=len(action.entries),
             id=action.id,
         )
+    elif isinstance(action, Lifted):
+        _log.info("silence over: all that it kept quiet has resolved", silence=action.silence)

@@ -4,7 +4,8 @@ One wake-up reads the clock once, hands what happened to the engine, and does wh
 to the dispatcher, everything goes to the log and to whoever observes. All of it runs on one event loop, so the engine
 is never entered twice; targets are slow, and have threads of their own.
 
-Of several replicas one leads. So far that decides only who shows the alerts in etcd; all of them tell people.
+Of several replicas one leads. So far that decides only who shows the alerts in etcd and clears away there what people
+said and is over; all of them tell people.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import Election
 from alertd.etcd.mirror import Mirror
+from alertd.etcd.orders import Orders
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
+from alertd.mentions import Mentions
 from alertd.model import Action, Decision, Instant, Notification
+from alertd.people import People
 from alertd.sdnotify import ServiceManager
 from alertd.web.server import WebServer
 
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
     from alertd.errors import Problem
+    from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
 
 _log = structlog.get_logger("alertd")
@@ -117,6 +122,8 @@ class Daemon:
         self._dispatcher: Dispatcher | None = None
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
+        self._mentions = Mentions()
+        self._people: People | None = None
         self._woken_at = inf
         """When the deadlines are looked at next, in monotonic seconds."""
         self._sooner = asyncio.Event()
@@ -138,6 +145,8 @@ class Daemon:
             namespace = self.settings.namespace.encode()
             election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
             self._mirror = Mirror(client, namespace + b"alerts/", self, read_clock)
+            orders = Orders(client, self.settings.namespace)
+            self._people = People(self._engine, self._do, orders.spend, read_clock)
             async with self._reloading:
                 self._dispatcher = await asyncio.to_thread(
                     Dispatcher,
@@ -156,9 +165,9 @@ class Daemon:
             auditing = self._start_audits(self._watch)
             reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
             tasks = [
-                asyncio.create_task(self._follow(self._watch), name="follow"),
+                asyncio.create_task(self._follow(self._watch, orders), name="follow"),
                 asyncio.create_task(self._keep_time(), name="keep-time"),
-                asyncio.create_task(self._lead(election, self._mirror), name="lead"),
+                asyncio.create_task(self._lead(election, self._mirror, orders), name="lead"),
                 asyncio.create_task(stop.wait(), name="stop"),
             ]
             try:
@@ -206,9 +215,14 @@ class Daemon:
 
     # --- watching ----------------------------------------------------------------------------------------------------
 
-    async def _follow(self, watch: Watch) -> None:
-        async with aclosing(watch.follow()) as steps:
+    async def _follow(self, watch: Watch, orders: Orders) -> None:
+        """Take in what happens to services; what people have said is known before the first of it."""
+        async with aclosing(watch.follow()) as steps, asyncio.TaskGroup() as group:
+            listening: asyncio.Task[None] | None = None
             async for step in steps:
+                if listening is None and self._people is not None:
+                    listening = group.create_task(orders.follow(self._people), name="listen")
+                    await orders.wait_until_listed()
                 self._take(step)
 
     def _take(self, step: Step) -> None:
@@ -219,9 +233,13 @@ class Daemon:
             self._do(engine.feed(step.events, now))
         elif isinstance(step, GapOpened):
             _log.info("catching up", reason=step.reason)
+            if self._people is not None:
+                self._people.pause()
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
         else:
             self._do(engine.close_gap(now))
+            if self._people is not None:
+                self._people.resume()
             if not self._judged.is_set():
                 self._judged.set()
                 settle_memory()
@@ -231,19 +249,26 @@ class Daemon:
     def _do(self, actions: list[Action]) -> None:
         """Do what the engine answered, and be woken when it wants to be."""
         for action in actions:
-            if isinstance(action, Notification) and self._dispatcher is not None:
-                self._dispatcher.submit(action)
-            elif isinstance(action, Decision) and self._mirror is not None:
-                self._mirror.mark(action.alert_id)
+            self._hand_on(action)
         if actions:
             if self._judged.is_set():
                 chronicle.log_actions(actions)
-            if self._observe is not None:
-                for action in actions:
-                    self._observe(action)
+            if self._people is not None:
+                self._people.heed(actions)
         due = self._engine.next_deadline()
         if due is not None and due < self._woken_at:
             self._sooner.set()
+
+    def _hand_on(self, action: Action) -> None:
+        """Let those know of an answer who act on it."""
+        if isinstance(action, Notification):
+            self._mentions.note(action)
+            if self._dispatcher is not None:
+                self._dispatcher.submit(action)
+        elif isinstance(action, Decision) and self._mirror is not None:
+            self._mirror.mark(action.alert_id)
+        if self._observe is not None:
+            self._observe(action)
 
     async def _keep_time(self) -> None:
         """Let the engine's deadlines pass when they are due."""
@@ -264,10 +289,16 @@ class Daemon:
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, election: Election, mirror: Mirror) -> None:
+    async def _lead(self, election: Election, mirror: Mirror, orders: Orders) -> None:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
+
+        async def lead(term: Term) -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(mirror.write(term), name="mirror")
+                group.create_task(orders.clear(term), name="clear-orders")
+
         await self._judged.wait()
-        await election.run(mirror.write)
+        await election.run(lead)
 
     def alert_ids(self) -> Iterator[str]:
         """Return the ids of the alerts under way."""
@@ -278,7 +309,9 @@ class Daemon:
         now = read_clock()
         times = Times.of(self._ruleset.settings.timezone, now.wall)
         return {
-            alert.id: document.of_alert(alert, cut(summary(alert, service, times, now), SUMMARY_ROOM))
+            alert.id: document.of_alert(
+                alert, cut(summary(alert, service, times, now), SUMMARY_ROOM), self._mentions.of(alert.id)
+            )
             for alert, service in self._engine.look_up(alert_ids)
         }
 
@@ -300,6 +333,7 @@ class Daemon:
         return scheduler
 
     async def _audit(self, watch: Watch) -> None:
+        self._mentions.keep(self._engine.alert_ids())
         try:
             differences = await watch.audit()
         except EtcdRefused as error:  # the stream may go on, since etcd judges it only at its start

@@ -15,9 +15,9 @@ from alertd import values
 from alertd.model import AlertState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from alertd.model import Alert, Instant
+    from alertd.model import Ack, Alert, Instant
 
 FORMAT = 1
 
@@ -51,10 +51,11 @@ class Stored(NamedTuple):
     is_newer: bool = False
 
 
-def of_alert(alert: Alert, summary: str) -> dict[str, Any]:
+def of_alert(alert: Alert, summary: str, told_by: Sequence[str] = ()) -> dict[str, Any]:
     """Return the content of an alert's document.
 
-    One that flaps counts as firing, whichever way it points at the moment. Nothing mutes or acknowledges alerts yet.
+    One that flaps counts as firing, whichever way it points at the moment. `told_by` are the ids of the notifications
+    that spoke of it; they are not shown, but a person who has such an id can find the alert by it.
     """
     is_firing = alert.flapping or alert.state is AlertState.FIRING
     return {
@@ -65,13 +66,18 @@ def of_alert(alert: Alert, summary: str) -> dict[str, Any]:
         "per": None if alert.per is None else dict(alert.per),
         "state": str(AlertState.FIRING if is_firing else AlertState.PENDING),
         "flapping": alert.flapping,
-        "muted": None,
-        "acknowledged": None,
+        "muted": None if alert.muted is None else str(alert.muted),
+        "acknowledged": None if alert.acknowledged is None else _of_ack(alert.acknowledged),
         "severity": str(alert.rule.severity),
         "labels": dict(alert.labels),
         "since": None if alert.since is None else stamp(alert.since),
         "summary": summary,
+        **({"notifications": list(told_by)} if told_by else {}),
     }
+
+
+def _of_ack(ack: Ack) -> dict[str, Any]:
+    return {"by": ack.by, "comment": ack.comment, "at": stamp_of(ack.at), "until": stamp_of(ack.until)}
 
 
 def of_leader(replica: str, since: Instant) -> dict[str, Any]:
@@ -81,16 +87,21 @@ def of_leader(replica: str, since: Instant) -> dict[str, Any]:
 
 def stamp(at: Instant) -> str:
     """Return a time as documents have it: RFC 3339, UTC, with milliseconds."""
-    return at.wall.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return stamp_of(at.wall)
+
+
+def stamp_of(wall: datetime) -> str:
+    """Return an aware time as documents have it."""
+    return wall.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment(text: object) -> datetime | None:
-    """Return the time that a document names, None if it is none."""
+    """Return the time that a document names, in UTC; None if it is none, or lies beyond the calendar."""
     try:
         time = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return time and (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def encode(content: Mapping[str, Any], written: str = "") -> bytes:

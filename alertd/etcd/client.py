@@ -99,6 +99,12 @@ def delete_op(key: bytes) -> Any:
     return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
 
 
+def delete_version_op(key: bytes, mod_revision: int) -> Any:
+    """Return a deletion of one key for a transaction, which does nothing unless the key was last put at a revision."""
+    compare = rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.MOD, key=key, mod_revision=mod_revision)
+    return rpc.RequestOp(request_txn=rpc.TxnRequest(compare=[compare], success=[delete_op(key)]))
+
+
 def get_op(key: bytes) -> Any:
     """Return a read of one key for a transaction."""
     return rpc.RequestOp(request_range=rpc.RangeRequest(key=key))

@@ -98,9 +98,14 @@ class _History(NamedTuple):
 
 
 class Watch:
-    """The keys that start with a prefix, followed. Use one `follow()` at a time."""
+    """The keys that start with a prefix, followed. Use one `follow()` at a time.
 
-    def __init__(self, client: Client, prefix: bytes, settings: WatchSettings | None = None) -> None:
+    `trouble` tells, in place of one that names the watch alone, what does not work.
+    """
+
+    def __init__(
+        self, client: Client, prefix: bytes, settings: WatchSettings | None = None, *, trouble: Trouble | None = None
+    ) -> None:
         self._client = client
         self._prefix = prefix
         self._settings = settings or WatchSettings()
@@ -119,7 +124,7 @@ class Watch:
         self._is_proven = False
         self._alive_at: float | None = None
         self._backoff = Backoff(self._settings.retry_first, self._settings.retry_cap)
-        self._trouble = Trouble("the watch on etcd does not work")
+        self._trouble = trouble or Trouble("the watch on etcd does not work")
         self.revision = 0
         """Of the last event or listing: the view is true at this revision."""
         self.resume_after = 0

@@ -1,0 +1,51 @@
+"""Which messages spoke of an alert, so that whoever has only a message's id at hand can name the alert by it.
+
+Pure, and small: ids of the current firing alone, the oldest given up where there are many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alertd.model import AlertState, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alertd.model import Entry, Notification
+
+MOST = 30
+"""Ids that are kept of one alert: a day of reminders to several channels."""
+
+
+class Mentions:
+    """The ids of notifications by the alerts that they spoke of."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def note(self, notification: Notification) -> None:
+        """Take in one message: it adds to what is known of each alert, or ends it."""
+        for entry in notification.entries:
+            alert_id = entry.alert.id
+            if _is_last_word(entry):
+                self._ids.pop(alert_id, None)
+            else:
+                self._ids[alert_id] = (*self._ids.get(alert_id, ()), notification.id)[-MOST:]
+
+    def of(self, alert_id: str) -> tuple[str, ...]:
+        """Return the ids of the messages that spoke of an alert since it began to fire, the oldest first."""
+        return self._ids.get(alert_id, ())
+
+    def keep(self, alert_ids: Iterable[str]) -> None:
+        """Forget all alerts but these: not every end is told."""
+        self._ids = {alert_id: self._ids[alert_id] for alert_id in alert_ids if alert_id in self._ids}
+
+
+def _is_last_word(entry: Entry) -> bool:
+    if entry.kind is Kind.SETTLED:
+        return entry.alert.state is not AlertState.FIRING
+    return entry.kind in {Kind.RESOLVED, Kind.FORGOTTEN}
