@@ -33,6 +33,7 @@ from alertd.delivery.render import summary
 from alertd.delivery.variables import SUMMARY_ROOM
 from alertd.delivery.wording import Times, cut
 from alertd.engine.core import Engine
+from alertd.engine.rules import SpecIndex
 from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
@@ -40,9 +41,13 @@ from alertd.etcd.election import Election
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
+from alertd.heartbeat import Heartbeats
 from alertd.mentions import Mentions
 from alertd.model import Action, Decision, Instant, Notification
 from alertd.people import People
+from alertd.report.ledger import Ledger
+from alertd.report.reporter import Reporter
+from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
 from alertd.web.server import WebServer
 
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
+    from alertd.delivery.letter import Letter
     from alertd.errors import Problem
     from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
@@ -124,11 +130,16 @@ class Daemon:
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
         self._people: People | None = None
+        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
+        self._heartbeats = Heartbeats(self, read_clock, self._send)
+        self._ledger = Ledger()
+        self._reporter = Reporter(self, self._ledger, self._scheduler, read_clock, self._send)
         self._woken_at = inf
         """When the deadlines are looked at next, in monotonic seconds."""
         self._sooner = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._judged = asyncio.Event()
+        self._judged_at: Instant | None = None
         self._heard_at = 0.0
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -162,7 +173,8 @@ class Daemon:
                 prefix=self.settings.prefix,
                 page=web.url or "none",
             )
-            auditing = self._start_audits(self._watch)
+            self._start_audits(self._watch)
+            self._heartbeats.follow(self._ruleset)
             reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
             tasks = [
                 asyncio.create_task(self._follow(self._watch, orders), name="follow"),
@@ -176,11 +188,13 @@ class Daemon:
                     task.result()
             finally:
                 self._manager.stopping()
-                auditing.shutdown(wait=False)
+                self._scheduler.shutdown(wait=False)
+                self._heartbeats.close()
                 for task in (*tasks, reporting):
                     task.cancel()
                 await asyncio.gather(*tasks, reporting, return_exceptions=True)
                 await asyncio.gather(election.resign(), self._stop_delivering())
+                self._reporter.close()
 
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
@@ -205,6 +219,9 @@ class Daemon:
         self._do(self._engine.load(ruleset, read_clock()))
         if self._mirror is not None:
             self._mirror.mark_all()
+        self._heartbeats.follow(ruleset)
+        if self._judged.is_set():
+            self._keep_books(Origin.ADDED)
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
 
     async def _stop_delivering(self) -> None:
@@ -242,6 +259,9 @@ class Daemon:
                 self._people.resume()
             if not self._judged.is_set():
                 self._judged.set()
+                self._judged_at = now
+                self._keep_books(Origin.STARTED)
+                self._heartbeats.begin()
                 settle_memory()
                 self._manager.ready()
                 _log.info("ready", revision=step.revision, **engine.counts)
@@ -261,6 +281,7 @@ class Daemon:
 
     def _hand_on(self, action: Action) -> None:
         """Let those know of an answer who act on it."""
+        self._ledger.take(action)
         if isinstance(action, Notification):
             self._mentions.note(action)
             if self._dispatcher is not None:
@@ -283,9 +304,22 @@ class Daemon:
             self._do(self._engine.advance(read_clock()))
 
     def _report(self, delivery: Delivery) -> None:
-        chronicle.log_delivery(delivery)
+        is_heartbeat = self._heartbeats.note(delivery)
+        if not is_heartbeat:
+            chronicle.log_delivery(delivery)
+        if not (is_heartbeat and delivery.ok):  # so many that they would drown the messages
+            self._ledger.note(delivery)
         if self._observe is not None:
             self._observe(delivery)
+
+    def _send(self, channel_name: str, letter: Letter) -> int:
+        """Queue a letter that is about no alert, and return for how many targets."""
+        return 0 if self._dispatcher is None else self._dispatcher.send(channel_name, letter)
+
+    def _keep_books(self, origin: Origin) -> None:
+        """Count for the reports of the ruleset in force."""
+        self._ledger.follow(SpecIndex(self._ruleset.services), read_clock())
+        self._reporter.follow(origin)
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
@@ -315,22 +349,23 @@ class Daemon:
             for alert, service in self._engine.look_up(alert_ids)
         }
 
+    @property
+    def may_speak(self) -> bool:
+        """Whether it is for this replica to send heartbeats and reports: for each, as long as each tells people."""
+        return True
+
     # --- auditing ----------------------------------------------------------------------------------------------------
 
-    def _start_audits(self, watch: Watch) -> AsyncIOScheduler:
+    def _start_audits(self, watch: Watch) -> None:
         """Compare the view with etcd now and then; replicas do so at different moments."""
-        scheduler = AsyncIOScheduler(timezone=UTC)
-        scheduler.add_job(
+        self._scheduler.add_job(
             self._audit,
             "interval",
             args=[watch],
             seconds=_AUDIT_EVERY.total_seconds(),
             jitter=_AUDIT_JITTER_SECONDS,
-            misfire_grace_time=None,
-            coalesce=True,
         )
-        scheduler.start()
-        return scheduler
+        self._scheduler.start()
 
     async def _audit(self, watch: Watch) -> None:
         self._mentions.keep(self._engine.alert_ids())
@@ -356,6 +391,17 @@ class Daemon:
         if time.monotonic() - max(self._heard_at, streamed_at or 0.0) > STALE_AFTER:
             return "the watch on etcd is stale"
         return ""
+
+    @property
+    def watched(self) -> str:
+        """What is watched, in a few words."""
+        counts = self._engine.counts
+        return f"{counts['instances']:,} instances of {counts['services']:,} services below {self.settings.prefix}"
+
+    @property
+    def watching_since(self) -> Instant | None:
+        """When the first snapshot was judged."""
+        return self._judged_at
 
     def _describe(self) -> str:
         """Return how things stand, in one line."""
