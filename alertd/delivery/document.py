@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from alertd.delivery import outlook, variables
 from alertd.delivery.verdict import fact_of, is_over, remark_on
-from alertd.delivery.wording import Times
+from alertd.delivery.wording import Times, plain
 from alertd.model import AlertState, Entry, Kind
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ class _Writer:
         alert = entry.alert
         service = self._notification.services.get(alert.service)
         seen = variables.for_alert(alert, service, self._times, self._notification.at) | {"kind": str(entry.kind)}
-        summary, description = self._press.summary(alert, service, seen), self._press.description(alert, seen)
+        fact = fact_of(entry, service)
+        summary = f"{alert.rule.name} {plain(alert.target)}: {fact}".removesuffix(": ")
+        if alert.rule.summary:
+            summary = self._press.summary(alert, service, seen)
+        description = self._press.description(alert, seen)
         if self._templates.title:
             summary = self._press.render(self._templates.title, seen | {"alerts": [seen]}, "", summary)
         if self._templates.body:
@@ -107,7 +111,7 @@ class _Writer:
             "summary": summary,
             "description": description,
             "runbook_url": alert.rule.runbook,
-            "reason": "; ".join(part for part in (fact_of(entry, service), remark_on(entry)) if part),
+            "reason": "; ".join(part for part in (fact, remark_on(entry)) if part),
             "handling": "; ".join(outlook.hands_on(entry, self._times)),
         }
         return {name: text for name, text in found.items() if text}

@@ -67,9 +67,9 @@ def to_markdown(text: str) -> str:
 def to_html(text: str) -> str:
     """Return text as HTML: line for line, with links, and blanks at which lines may break."""
     pieces = _URL.split(text)
-    pieces[::2] = [_SECOND_BLANK.sub("&nbsp;", html.escape(piece, quote=False)) for piece in pieces[::2]]
+    pieces[::2] = [html.escape(piece, quote=False) for piece in pieces[::2]]
     pieces[1::2] = [f'<a href="{html.escape(url)}">{html.escape(url)}</a>' for url in pieces[1::2]]
-    return "".join(pieces).replace("\n", "<br/>")
+    return _SECOND_BLANK.sub("&nbsp;", "".join(pieces)).replace("\n", "<br/>")
 
 
 def _escaped(text: str) -> str:

@@ -9,16 +9,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
-from alertd.config.schema import Channel, Rate, Ruleset, Target
+from alertd.config.schema import Channel, Rate, Ruleset, Target, Templates, Webhook
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.lane import Delivery, Persistence
-from tests.delivery.examples import PLACE, notification, now, ruleset, target
+from alertd.delivery.letter import Letter, Tone
+from alertd.model import Entry, Kind
+from tests.delivery.examples import PLACE, PROD, alert, notification, now, ruleset, target
 from tests.delivery.test_lane import Ends, wait_until
 from tests.sinks import Answer, HttpInbox, http_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 QUICK = Persistence(first_pause=0.01, longest_pause=0.05)
 
@@ -143,6 +147,92 @@ def test_a_target_that_cannot_be_built_fails_visibly(post: Dispatcher, ends: End
     assert "Apprise cannot use it" in errors[0]
     assert "its secret is not set" in errors[1]
     assert [status.failed for status in post.status()] == [1, 1, 0]
+
+
+# --- webhooks, and letters that are ready ----------------------------------------------------------------------------
+
+
+def hook(inbox: HttpInbox, secret: str) -> Ruleset:
+    """Return a ruleset with a webhook channel `ops`."""
+    webhook = Webhook(url=SecretStr(f"http://127.0.0.1:{inbox.port}/hook"), secret=SecretStr(secret))
+    return Ruleset(settings=PROD, channels={"ops": Channel(webhook=webhook)})
+
+
+def test_a_webhook_channel_has_a_lane_like_others(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
+    """Its order, its retries, its name."""
+    inbox.answers.extend([Answer(503), Answer(200)])
+    post.apply(hook(inbox, "k3y"))
+    assert submit(post, "n1") == 1
+    submit(post, "n2")
+    first, second = ends.after(2)
+    assert (first.notification, first.target, first.ok, first.attempts) == ("n1", "ops #1 webhook", True, 2)
+    assert second.notification == "n2"
+    received = inbox.received
+    assert [got["headers"]["X-Alertd-Notification"] for got in received] == ["n1", "n1", "n2"]
+    assert received[0]["raw"] == received[1]["raw"]
+
+
+def test_another_secret_or_header_is_another_webhook(post: Dispatcher, inbox: HttpInbox) -> None:
+    """What is signed with an old key is of no use."""
+    post.apply(hook(inbox, "k3y"))
+    submit(post, "n1")
+    wait_until(lambda: post.status()[0].sent == 1)
+    post.apply(hook(inbox, "k3y"))
+    assert post.status()[0].sent == 1
+    post.apply(hook(inbox, "other"))
+    assert post.status()[0].sent == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.REMINDER, Kind.ESCALATED, Kind.DIGEST])
+def test_messages_of_every_kind_take_the_same_way(post: Dispatcher, inbox: HttpInbox, ends: Ends, kind: Kind) -> None:
+    """With the channel's own templates."""
+    post.apply(ruleset({"ops": inbox.url}, templates=Templates(title="own {{ kind }}")))
+    post.submit(notification(Entry(Kind.FIRING if kind is Kind.DIGEST else kind, alert()), kind=kind, at=now()))
+    assert ends.after(1)[0].ok
+    assert inbox.received[0]["title"] == f"own {kind}"
+
+
+def letter(identifier: str, attachment: Path | None = None) -> Letter:
+    """Return a letter about no alert."""
+    return Letter(identifier, "Weekly report", Tone.INFO, lambda _: "All was well.", attachment=attachment)
+
+
+def test_a_ready_letter_goes_to_each_target_in_its_turn(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
+    """Behind what is queued, tried again like it, and reported."""
+    post.apply(ruleset({"ops": inbox.url}))
+    inbox.answers.append(Answer(503))
+    submit(post, "n1")
+    assert post.send("ops", letter("report-1")) == 1
+    first, second = ends.after(2)
+    assert (first.notification, second.notification, second.ok) == ("n1", "report-1", True)
+    assert [got["title"].split()[0] for got in inbox.received] == ["[FIRING]", "[FIRING]", "Weekly"]
+    assert inbox.received[2]["message"] == "All was well."
+
+
+def test_a_letter_to_an_unknown_channel_is_a_failure_that_is_told(post: Dispatcher, ends: Ends) -> None:
+    """As a notification would be."""
+    assert post.send("nix", letter("report-1")) == 0
+    (end,) = ends.after(1)
+    assert (end.notification, end.ok, end.error) == ("report-1", False, "there is no channel 'nix' with a target")
+
+
+def test_an_attachment_goes_where_files_are_taken(
+    post: Dispatcher, inbox: HttpInbox, listen: Callable[..., HttpInbox], ends: Ends, tmp_path: Path
+) -> None:
+    """A mail or JSON has it; a service that takes none gets the text; a file that is gone holds nobody up."""
+    report = tmp_path / "report.html"
+    report.write_text("<p>all was well</p>")
+    plain = listen()
+    post.apply(ruleset({"ops": (inbox.url, f"gotify://127.0.0.1:{plain.port}/token")}))
+    post.send("ops", letter("report-1", report))
+    assert {end.ok for end in ends.after(2)} == {True}
+    (attached,) = inbox.received[0]["attachments"]
+    assert attached["filename"] == "report.html"
+    assert plain.received[0]["message"] == "All was well."
+    report.unlink()
+    post.send("ops", letter("report-2", report))
+    assert {end.ok for end in ends.after(4)} == {True}
+    assert inbox.received[1]["attachments"] == []
 
 
 # --- reload ----------------------------------------------------------------------------------------------------------

@@ -251,6 +251,20 @@ def test_a_message_that_cannot_be_written_fails_alone(make: Callable[..., Lane],
     assert fine.ok
 
 
+def test_a_template_that_does_not_render_is_logged_once_a_message(
+    make: Callable[..., Lane], ends: Ends, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though the message is tried several times; it goes out with the built-in text."""
+    lane = make(Target([DeliveryError("busy"), DeliveryError("busy")]))
+    lane.follow(Lettering(Settings(), Templates(title="{{ nope }}")))
+    submit(lane, "a")
+    (end,) = ends.after(1)
+    assert (end.ok, end.attempts) == (True, 3)
+    logged = [line for line in capsys.readouterr().out.splitlines() if "built-in text" in line]
+    assert len(logged) == 1
+    assert "the title template of channel ops: template does not render: 'nope' is undefined" in logged[0]
+
+
 def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     """Poll until `condition` holds; fail the test if it does not within `timeout` seconds."""
     deadline = now().mono + timeout
