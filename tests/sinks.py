@@ -62,8 +62,8 @@ class Box:
 class HttpInbox(Box):
     """Records each request as the members of its body, if that is a JSON object, and facts about it.
 
-    Those are `path`, `headers`, `raw`, `at` (monotonic seconds) and the `status` it was answered with. Answers are
-    taken from `answers` while there are any, then `default`.
+    Those are `method`, `path`, `headers`, `raw`, `at` (monotonic seconds) and the `status` it was answered with.
+    Answers are taken from `answers` while there are any, then `default`.
     """
 
     def __init__(self, default: Answer, address: str) -> None:
@@ -97,7 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
         inbox = self.server.inbox
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         answer = inbox.next_answer()
-        facts = {"path": self.path, "headers": dict(self.headers), "raw": raw, "at": monotonic()}
+        facts = {
+            "method": self.command,
+            "path": self.path,
+            "headers": dict(self.headers),
+            "raw": raw,
+            "at": monotonic(),
+        }
         inbox.put({**_object_in(raw), **facts, "status": answer.status})
         if answer.hang:
             inbox.ended.wait()
@@ -106,6 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._trickle(inbox.ended)
         else:
             self._answer(answer)
+
+    def do_GET(self) -> None:
+        """Take a request without a body."""
+        self.do_POST()
 
     def _answer(self, answer: Answer) -> None:
         self.send_response(answer.status)
@@ -167,7 +177,10 @@ def http_inbox(default: Answer = Answer(), address: str = "127.0.0.1") -> Iterat
 
 
 class MailInbox(Box):
-    """Records each mail as `{"from", "to", "subject", "text", "html"}`; a `refusal` is the SMTP answer instead."""
+    """Records each mail as `{"from", "to", "subject", "text", "html", "files"}`; a `refusal` is the SMTP answer instead.
+
+    `files` are what is attached, by name.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,6 +200,7 @@ class MailInbox(Box):
         assert isinstance(content, bytes)
         mail = message_from_bytes(content, policy=policy.default)
         parts = {part.get_content_type(): part.get_content() for part in mail.walk() if not part.is_multipart()}
+        files = {part.get_filename(): part.get_payload(decode=True) for part in mail.walk() if part.get_filename()}
         self.put(
             {
                 "from": str(mail["From"]),
@@ -194,6 +208,7 @@ class MailInbox(Box):
                 "subject": str(mail["Subject"]),
                 "text": parts.get("text/plain", ""),
                 "html": parts.get("text/html", ""),
+                "files": files,
             }
         )
         return "250 OK"
