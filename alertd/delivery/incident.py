@@ -16,7 +16,7 @@ from alertd.delivery.letter import Tone
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-    from alertd.delivery.letter import Incident
+    from alertd.delivery.letter import Letter
 
 _KEY_OF = {
     "firehydrant": "dedup",
@@ -49,11 +49,15 @@ class Docket:
         if _module(plugin) in _BY_ALIAS:
             _address_by_alias(plugin)
 
-    def call_up(self, incident: Incident, tone: Tone) -> Tone:
-        """Let the next message be about `incident`; return the type with which the plugin opens or closes it."""
+    def call_up(self, letter: Letter) -> Tone:
+        """Let the next message be about the letter's incident; return the type that opens or closes it at the plugin.
+
+        One that is about no group, such as a test message, is an incident of its own.
+        """
+        incident = letter.incident
         if self._attribute:
-            setattr(self._plugin, self._attribute, incident.key)
-        return Tone.SUCCESS if incident.is_over else tone
+            setattr(self._plugin, self._attribute, incident.key if incident is not None else f"alertd-{letter.id}")
+        return Tone.SUCCESS if incident is not None and incident.is_over else letter.tone
 
 
 def docket_of(plugin: NotifyBase) -> Docket | None:

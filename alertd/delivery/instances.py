@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alertd.delivery.headline import ORDER
-from alertd.delivery.verdict import aside_on, fact_of, is_up, judged, own_instance
+from alertd.delivery.outlook import hands_on
+from alertd.delivery.verdict import aside_on, fact_of, is_up, judged, news_since, own_instance
 from alertd.delivery.wording import DETAIL_ROOM, cause_of, cause_text, host_of, instance_line, plain, span
 from alertd.model import AlertState, Cause, Kind
 
@@ -54,12 +55,6 @@ def _other_lines(service: ServiceFacts, told: set[str | None], notification: Not
     ]
 
 
-def news_since(notification: Notification, service: ServiceFacts) -> float | None:
-    """Return when the first alert told of a service began (monotonic seconds): what came up after it is news."""
-    begun = [entry.alert.since for entry in notification.entries if entry.alert.service == service.name]
-    return min((since.mono for since in begun if since is not None), default=None)
-
-
 def _unlisted(service: ServiceFacts, told: set[str | None]) -> int:
     """Return how many of the instances that count have no line, since the facts list only so many."""
     listed_names = {each.name for each in service.instances}
@@ -79,7 +74,8 @@ def _entry_line(entry: Entry, notification: Notification, times: Times, *, names
     service = notification.services.get(alert.service)
     if alert.instance is None:
         line = f"{entry.kind.upper()} {alert.rule.name} {plain(alert.target)}"
-        return "  ".join(part for part in (line, fact_of(entry, service), when(entry, times)) if part)
+        parts = (line, fact_of(entry, service), when(entry, times), *hands_on(entry, times))
+        return "  ".join(part for part in parts if part)
     name = plain(alert.instance if len(notification.services) == 1 else alert.target)
     own = own_instance(alert, service)
     if own is not None and (host := host_of(own)):
@@ -101,6 +97,7 @@ def _why(entry: Entry, own: InstanceFacts | None, times: Times) -> str:
     parts = [cause, aside_on(entry, is_up=is_up(alert, own))]
     if entry.kind is Kind.RESOLVED and alert.since is not None and alert.until is not None:
         parts.append(f"fired for {span(alert.until.mono - alert.since.mono)}")
+    parts += hands_on(entry, times)
     line = ", ".join(part for part in parts if part)
     if own is not None and own.malformed:
         line += f"  malformed value: {plain(own.raw, DETAIL_ROOM)}"

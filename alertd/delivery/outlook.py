@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alertd.delivery.headline import counted
-from alertd.delivery.instances import news_since
 from alertd.delivery.layout import listed
-from alertd.delivery.verdict import is_over
+from alertd.delivery.verdict import is_over, news_since
 from alertd.delivery.wording import plain, span
 from alertd.model import AlertState, Kind, Reason
 

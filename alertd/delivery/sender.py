@@ -101,9 +101,9 @@ class AppriseSender:
         Raise `DeliveryError` with the provider's reason, free of secrets.
         """
         tone = letter.tone
-        if self._docket is not None and letter.incident is not None:
-            tone = self._docket.call_up(letter.incident, tone)
-            letter = _as_incident(letter, letter.incident.title)
+        if self._docket is not None:
+            tone = self._docket.call_up(letter)
+            letter = _as_incident(letter)
         title, body = self._fitted(letter)
         try:
             with observe.watch() as exchanges:
@@ -121,10 +121,17 @@ class AppriseSender:
             if not result:
                 raise self._failure(exchanges, result)
 
-    def _attachment(self, letter: Letter) -> str | None:
-        """Return the file that goes along, if the service takes files and it is still there."""
+    def _attachment(self, letter: Letter) -> Any:
+        """Return the file that goes along, if the service takes files and it is still there.
+
+        Not as a path, in which Apprise would look for parameters.
+        """
         path = letter.attachment
-        return str(path) if path is not None and self._plugin.attachment_support and path.is_file() else None
+        if path is None or not self._plugin.attachment_support or not path.is_file():
+            return None
+        from apprise.attachment.file import AttachFile  # noqa: PLC0415 - see `library`
+
+        return AttachFile(str(path))  # type: ignore[no-untyped-call]  # Apprise's
 
     def _failure(self, exchanges: observe.Exchanges, result: AppriseResult) -> DeliveryError:
         worst = exchanges.worst
@@ -173,9 +180,11 @@ class AppriseSender:
         return "\n".join([*lines[: max(most - 1 - in_body, 0)], lines[-1]])
 
 
-def _as_incident(letter: Letter, title: str) -> Letter:
-    """Return a letter with a title that stays the same; its own becomes the first line of the body."""
-    return replace(letter, title=title, body=lambda limit: _below(letter.title, letter.body, limit))
+def _as_incident(letter: Letter) -> Letter:
+    """Return a letter with its incident's title, which stays the same; its own becomes the first line of the body."""
+    if letter.incident is None:
+        return letter
+    return replace(letter, title=letter.incident.title, body=lambda limit: _below(letter.title, letter.body, limit))
 
 
 def _below(line: str, body: Callable[[int | None], str], limit: int | None) -> str:

@@ -12,7 +12,7 @@ from alertd.delivery.wording import cause_text, plain
 from alertd.model import AlertState, Cause, Kind, Reason
 
 if TYPE_CHECKING:
-    from alertd.model import Alert, Entry, InstanceFacts, ServiceFacts
+    from alertd.model import Alert, Entry, InstanceFacts, Notification, ServiceFacts
 
 _UP = frozenset({Cause.REGISTERED, Cause.RECOVERED, Cause.FOUND})
 _RULE_GONE = "the rule is gone"
@@ -56,6 +56,12 @@ def own_instance(alert: Alert, service: ServiceFacts | None) -> InstanceFacts | 
     if alert.instance is None or service is None:
         return None
     return next((each for each in service.instances if each.name == alert.instance), None)
+
+
+def news_since(notification: Notification, service: ServiceFacts) -> float | None:
+    """Return when the first alert told of a service began (monotonic seconds): what came up after it is news."""
+    begun = [entry.alert.since for entry in notification.entries if entry.alert.service == service.name]
+    return min((since.mono for since in begun if since is not None), default=None)
 
 
 def is_up(alert: Alert, own: InstanceFacts | None) -> bool:

@@ -220,14 +220,14 @@ def test_an_attachment_goes_where_files_are_taken(
     post: Dispatcher, inbox: HttpInbox, listen: Callable[..., HttpInbox], ends: Ends, tmp_path: Path
 ) -> None:
     """A mail or JSON has it; a service that takes none gets the text; a file that is gone holds nobody up."""
-    report = tmp_path / "report.html"
+    report = tmp_path / "report?week=47.html"
     report.write_text("<p>all was well</p>")
     plain = listen()
     post.apply(ruleset({"ops": (inbox.url, f"gotify://127.0.0.1:{plain.port}/token")}))
     post.send("ops", letter("report-1", report))
     assert {end.ok for end in ends.after(2)} == {True}
     (attached,) = inbox.received[0]["attachments"]
-    assert attached["filename"] == "report.html"
+    assert attached["filename"] == "report?week=47.html"
     assert plain.received[0]["message"] == "All was well."
     report.unlink()
     post.send("ops", letter("report-2", report))

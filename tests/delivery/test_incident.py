@@ -12,6 +12,7 @@ import pytest
 from alertd.config.schema import Channel, Ruleset, Templates
 from alertd.delivery import channel, render
 from alertd.delivery.sender import plugin_of
+from alertd.delivery.trial import letter_for
 from alertd.model import AlertState, Entry, Kind, Notification, Severity
 from tests.delivery import lookalikes
 from tests.delivery.examples import PROD, RULE, alert, at, lost_alert, notification, over, target
@@ -19,6 +20,8 @@ from tests.delivery.lookalikes import Incidents, Posted, provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from alertd.delivery.letter import Letter
 
 UUID = "123e4567-e89b-42d3-a456-426614174000"
 HEX = "0123456789abcdef0123456789abcdef"
@@ -67,7 +70,11 @@ class Target:
 
     def tell(self, told: Notification, templates: Templates = NO_TEMPLATES) -> None:
         """Deliver a notification."""
-        self._sender.send(render.letter(told, PROD, templates, delivered=told.at.wall))
+        self.send(render.letter(told, PROD, templates, delivered=told.at.wall))
+
+    def send(self, letter: Letter) -> None:
+        """Deliver a letter."""
+        self._sender.send(letter)
 
 
 @pytest.fixture(params=KEPT)
@@ -154,6 +161,15 @@ def test_what_is_forgotten_closes_its_incident(page: Target) -> None:
     gone = Entry(Kind.FORGOTTEN, lost_alert("a", state=AlertState.INACTIVE, until=at(60)))
     page.tell(notification(gone, labels=LABELS, still_firing=0))
     assert page.incidents.open == {}
+
+
+def test_a_message_about_no_group_is_an_incident_of_its_own(page: Target) -> None:
+    """A test message or a report must not speak in the name of the incident before it."""
+    page.tell(lost("a"))
+    page.send(letter_for("page", "test-1"))
+    page.tell(back("a", still_firing=0))
+    assert len(page.incidents.open) == ("splunk" not in page.url)
+    assert not any(title.startswith("instance-lost") for title in page.incidents.open.values())
 
 
 # --- what people on call read ----------------------------------------------------------------------------------------

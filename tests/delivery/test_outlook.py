@@ -177,6 +177,15 @@ def test_an_acknowledgement_is_shown_while_there_is_something_to_do() -> None:
     assert not any("ann" in line for line in lines(notification(Entry(Kind.RESOLVED, over(acknowledged=ACK)))))
 
 
+def test_of_several_alerts_each_line_says_who_has_it() -> None:
+    """One of the group may be taken on, and the others not."""
+    taken = lost_alert("172.31.14.97", acknowledged=ACK)
+    told = notification(Entry(Kind.REMINDER, taken), Entry(Kind.REMINDER, lost_alert("172.31.14.98")))
+    (line,) = (line for line in lines(told) if "ann" in line)
+    assert line.startswith("DOWN 172.31.14.97 core01  expired: lost contact")
+    assert line.endswith(", acknowledged by ann until 12:13: on it")
+
+
 def test_a_message_that_is_told_though_muted_says_so() -> None:
     """Such as a resolve within a silence."""
     assert "silenced by 3f2a: nightly vacuum" in lines(notification(Entry(Kind.RESOLVED, over(muted=SILENCE))))
