@@ -177,9 +177,9 @@ def http_inbox(default: Answer = Answer(), address: str = "127.0.0.1") -> Iterat
 
 
 class MailInbox(Box):
-    """Records each mail as `{"from", "to", "subject", "text", "html", "files"}`; a `refusal` is the SMTP answer instead.
+    """Records each mail as `{"from", "to", "subject", "text", "html", "files"}`, the files by name.
 
-    `files` are what is attached, by name.
+    A `refusal` is the SMTP answer instead.
     """
 
     def __init__(self) -> None:

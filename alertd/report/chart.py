@@ -134,7 +134,8 @@ def _round_moments(summary: Summary, zone: str) -> Iterator[tuple[float, str]]:
     """
     where = ZoneInfo(zone)
     step = next((step for step in _STEPS if summary.seconds / step < _MARKS), _STEPS[-1])
-    shape = "%H:%M:%S" if step < 60 else "%H:%M" if step < _DAY else "%a %d" if step <= 7 * _DAY else "%Y-%m-%d"
+    day = "%a %d" if step <= 7 * _DAY else "%Y-%m-%d"
+    shape = "%H:%M:%S" if step < 60 else "%H:%M"
     began = summary.began.wall
     face = began.astimezone(where).replace(tzinfo=None)
     midnight = datetime.combine(face.date(), time(), None)
@@ -143,7 +144,7 @@ def _round_moments(summary: Summary, zone: str) -> Iterator[tuple[float, str]]:
         moment = (midnight + timedelta(seconds=number * step)).replace(tzinfo=where)
         seconds = moment.timestamp() - began.timestamp()
         if 0 <= seconds <= summary.seconds:
-            yield seconds, moment.strftime(shape)
+            yield seconds, moment.strftime(shape if moment.time() > time() else day)
 
 
 def _legend(y: float) -> Iterator[str]:

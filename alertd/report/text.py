@@ -36,7 +36,7 @@ def title(edition: Edition) -> str:
     summary = edition.summary
     out = sum(bool(record.outages or record.is_out) for record in summary.services)
     services = counted(len(summary.services), "service")
-    stand = f"{out} of {services} had outages" if out else f"no outages of {services}"
+    stand = f"{out} of {services} had outages" if out else f"{services}, no outages"
     parts = (f"[REPORT] {plain(edition.name)}", stand, counted(summary.incidents, "incident"), plain(edition.place))
     return " · ".join(part for part in parts if part)
 
@@ -103,8 +103,10 @@ def _lines(edition: Edition, listed: int) -> Iterator[str]:
     if edition.trouble:
         yield f"what is told may be out of date: {edition.trouble}"
     yield from _section("Services", _service_lines(summary), listed, "services")
-    yield from fold(_calm_services(summary, listed))
+    yield from fold(_calm_services(summary, listed), ",")
     yield from _section("Firing now", [_alert_line(alert, edition.zone) for alert in edition.firing], listed, "alerts")
+    if not edition.firing:
+        yield from ("", "nothing fires now")
     rules = [f"{_rule(name)}  {counted(number, 'notification')}" for name, number in summary.rules]
     yield from _section("Noisiest rules", rules, min(listed, 5), "rules")
     yield from _section("Messages", _channel_lines(edition), listed, "channels")
@@ -123,16 +125,16 @@ def _section(heading: str, entries: Sequence[str], listed: int, what: str) -> It
         yield f"and {len(entries) - listed} more {what}"
 
 
-def fold(parts: Iterable[str]) -> Iterator[str]:
+def fold(parts: Iterable[str], between: str = " ·") -> Iterator[str]:
     """Yield parts as lines; what follows on the next line stands further in."""
     line = ""
     for part in parts:
-        joined = f"{line} · {part}" if line.strip() else line + part
-        if line.strip() and columns(joined) > WIDTH:
-            yield line
+        joined = f"{line}{between} {part}" if line else part
+        if line and columns(joined) > WIDTH:
+            yield line + between.strip(" ·")
             joined = f"    {part}"
         line = joined
-    if line.strip():
+    if line:
         yield line
 
 
@@ -185,7 +187,7 @@ def _calm_services(summary: Summary, listed: int) -> list[str]:
 
 
 def _alert_line(alert: Alert, zone: str) -> str:
-    """Return `apache-minimum apache  critical · since Mon 04:12 · acknowledged by kim`."""
+    """Return `apache-minimum apache · critical · since Mon 04:12 · acknowledged by kim`."""
     facts = [str(alert.rule.severity)]
     if alert.since is not None:
         facts.append(f"since {_day_and_minute(alert.since.wall, zone)}")
@@ -203,14 +205,15 @@ def _channel_lines(edition: Edition) -> list[str]:
     known = {record.name for record in edition.summary.channels}
     lines = [_channel_line(record, stuck.get(record.name), edition.zone) for record in edition.summary.channels]
     silent = [lane for name, lane in stuck.items() if name not in known]
-    return lines + [f"{_name(lane.channel)}  {_stuck(lane, edition.zone)}" for lane in silent]
+    return lines + [f"{_name(lane.channel)} · {_stuck(lane, edition.zone)}" for lane in silent]
 
 
 def _channel_line(record: ChannelRecord, lane: LaneStatus | None, zone: str) -> str:
-    """Return `mail  4 sent, 2 failed (mail #1 mailto: connection refused)`."""
+    """Return `mail · 4 sent · 2 failed (mail #1 mailto: connection refused)`."""
     failed = f"{record.failed:,} failed ({cut_to(record.error, _ERROR_ROOM)})" if record.failed else ""
-    facts = (f"{record.sent:,} sent", failed, _stuck(lane, zone) if lane is not None else "")
-    return f"{_name(record.name)}  {' · '.join(filter(None, facts))}"
+    sent = f"{record.sent:,} sent" if record.sent or not failed else ""
+    facts = (sent, failed, _stuck(lane, zone) if lane is not None else "")
+    return " · ".join([_name(record.name), *filter(None, facts)])
 
 
 def _stuck(lane: LaneStatus, zone: str) -> str:

@@ -1,0 +1,1 @@
+"""Tests of the books, and of what is read of them."""
