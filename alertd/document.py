@@ -55,7 +55,7 @@ def of_alert(alert: Alert, summary: str, told_by: Sequence[str] = ()) -> dict[st
     """Return the content of an alert's document.
 
     One that flaps counts as firing, whichever way it points at the moment. `told_by` are the ids of the notifications
-    that spoke of it; they are not shown, but a person who has such an id can find the alert by it.
+    that spoke of it; like the cause they are not shown, but a person who has such an id can find the alert by it.
     """
     is_firing = alert.flapping or alert.state is AlertState.FIRING
     return {
@@ -72,6 +72,7 @@ def of_alert(alert: Alert, summary: str, told_by: Sequence[str] = ()) -> dict[st
         "labels": dict(alert.labels),
         "since": None if alert.since is None else stamp(alert.since),
         "summary": summary,
+        **({} if alert.cause is None else {"cause": str(alert.cause)}),
         **({"notifications": list(told_by)} if told_by else {}),
     }
 

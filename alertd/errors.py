@@ -42,6 +42,10 @@ class Problem:
         return f"Problem({str(self)!r})"
 
 
+class NotThere(AlertdError):
+    """What somebody named is not there to act on: the answer is no."""
+
+
 class EtcdUnavailable(AlertdError):
     """etcd did not answer, or not in time: retry."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alertd import document
 from alertd.model import Alert, AlertState
-from tests.engine.story import Story, instant, rule
+from tests.engine.story import Story, inhibition, instant, rule
 
 MEMBERS = ["id", "rule", "service", "instance", "per", "state", "flapping", "muted", "acknowledged", "severity"]
 MEMBERS += ["labels", "since", "summary"]
@@ -27,8 +27,9 @@ def test_an_alert_in_the_contract_s_shape() -> None:
     """Every member, in its order; the time is RFC 3339 and UTC."""
     story = Story(rule(severity="critical", labels={"team": "web"}), up=("支付/a", "apache/a")).at(2.5)
     alert = alert_of(story.expire("apache/a"))
-    content = document.of_alert(alert, "apache/a is lost")
-    assert list(content) == MEMBERS
+    content = document.of_alert(alert, "apache/a is lost", ["7f3a"])
+    assert document.as_alert(content) == {key: content[key] for key in MEMBERS}
+    assert list(content) == [*MEMBERS, "cause", "notifications"]
     assert content == {
         "id": alert.id,
         "rule": "r",
@@ -43,7 +44,28 @@ def test_an_alert_in_the_contract_s_shape() -> None:
         "labels": {"team": "web"},
         "since": "2026-01-01T00:00:02.500Z",
         "summary": "apache/a is lost",
+        "cause": "expired",
+        "notifications": ["7f3a"],
     }
+
+
+def test_what_keeps_an_alert_quiet_and_who_has_taken_it_on() -> None:
+    """In the contract's words."""
+    story = Story(rule(), up=("apache/a",)).expire("apache/a").ack("apache/a", seconds=60)
+    story.silence(id="s1", until=100, match={"service": "apache"})
+    content = document.of_alert(alert_of(story), "")
+    assert content["muted"] == "silence:s1"
+    times = {"at": "2026-01-01T00:00:00.000Z", "until": "2026-01-01T00:01:00.000Z"}
+    assert content["acknowledged"] == {"by": "ann", "comment": "on it", **times}
+
+
+def test_an_inhibited_alert_names_the_rule_that_inhibits_it() -> None:
+    """Not the one that is muted."""
+    rules = rule("few", when={"instances": {"below": 1}}), rule("lost")
+    inhibit = (inhibition({"rule": "few"}, {"rule": "lost"}, "service"),)
+    story = Story(*rules, up=("apache/a",), inhibit=inhibit).expire("apache/a")
+    content = document.of_alert(story.alerts["apache/a"], "")
+    assert content["muted"] == "inhibited:few"
 
 
 def test_a_service_alert_that_is_pending_names_its_part() -> None:
@@ -123,7 +145,9 @@ def test_any_text_can_be_written_and_read(content: dict[str, Any]) -> None:
     assert document.encode(document.read(raw).content or {}, "now") == raw
 
 
-@pytest.mark.parametrize("text", [None, 5, "", "yesterday", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text", [None, 5, "", "yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"]
+)
 def test_a_time_that_is_none(text: object) -> None:
     """Is not shown as one."""
     assert document.moment(text) is None

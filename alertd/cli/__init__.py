@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import channel, check, demo, run, secretary, status
-from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
+from alertd.cli import ack, channel, check, demo, explain, run, secretary, silence, status
+from alertd.errors import AlertdError, ConfigError, EtcdUnavailable, NotThere
 
 app = typer.Typer(
     name="alertd",
@@ -26,13 +26,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("ack")(ack.ack)
 app.command("check")(check.check)
 app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
+app.command("forget")(ack.forget)
 app.command("run")(run.run)
 app.command("schema")(check.schema)
 app.command("secretary")(secretary.secretary)
 app.command("status")(status.status)
+app.command("unack")(ack.unack)
 app.add_typer(channel.app, name="channel")
+app.add_typer(silence.app, name="silence")
 
 
 def _show_version(value: bool) -> None:
@@ -64,7 +69,7 @@ def main() -> None:
         app()
     except EtcdUnavailable as error:
         _fail(error, 3)
-    except ConfigError as error:
+    except (ConfigError, NotThere) as error:
         _fail(error, 1)
     except AlertdError as error:
         _fail(error, 2)

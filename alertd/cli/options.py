@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertd import duration
 from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ RulesOption = Annotated[
     Path | None,
     typer.Option("--rules", envvar="ALERTD_RULES", metavar="DIR", help="The rules directory.", show_default="./rules"),
 ]
+Comment = Annotated[str, typer.Option("--comment", help="Why, for whoever reads it.")]
+Author = Annotated[
+    str, typer.Option("--author", envvar="ALERTD_AUTHOR", help="Who says so.", show_default="login@host")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_ETCD = "127.0.0.1:2379"
@@ -55,6 +60,17 @@ DEFAULT_RULES = Path("rules")
 def rules_directory(argument: Path | None, option: Path | None = None) -> Path:
     """Return the rules directory that the user named, one way or the other."""
     return argument or option or DEFAULT_RULES
+
+
+def length(option: str, text: str) -> float:
+    """Return the seconds that a duration on the command line has; raise AlertdError for none, and for nothing."""
+    try:
+        seconds = duration.parse(text)
+    except ValueError as error:
+        raise AlertdError(f"{option} {error}") from None
+    if not seconds:
+        raise AlertdError(f"{option} must be longer than 0s")
+    return seconds
 
 
 def as_folder(prefix: str) -> str:
