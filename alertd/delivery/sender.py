@@ -121,17 +121,10 @@ class AppriseSender:
             if not result:
                 raise self._failure(exchanges, result)
 
-    def _attachment(self, letter: Letter) -> Any:
-        """Return the file that goes along, if the service takes files and it is still there.
-
-        Not as a path, in which Apprise would look for parameters.
-        """
+    def _attachment(self, letter: Letter) -> str | None:
+        """Return the file that goes along, if the service takes files and it is still there."""
         path = letter.attachment
-        if path is None or not self._plugin.attachment_support or not path.is_file():
-            return None
-        from apprise.attachment.file import AttachFile  # noqa: PLC0415 - see `library`
-
-        return AttachFile(str(path))  # type: ignore[no-untyped-call]  # Apprise's
+        return str(path) if path is not None and self._plugin.attachment_support and path.is_file() else None
 
     def _failure(self, exchanges: observe.Exchanges, result: AppriseResult) -> DeliveryError:
         worst = exchanges.worst

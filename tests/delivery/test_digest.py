@@ -21,13 +21,13 @@ def storm(*services: tuple[str, int, int, int], per_service: int = 25) -> Notifi
 
 def test_a_storm_in_one_message() -> None:
     """How many services, how many instances down; then each service, the worst first."""
-    told = storm(("apache", 0, 25, 0), ("pay", 25, 0, 3), ("db", 20, 5, 1))
+    told = storm(("web", 0, 25, 0), ("apache", 25, 0, 3), ("db", 20, 5, 1))
     assert render.title(told, PROD) == "[DIGEST] 3 services · 30 down · warning · prod-fra"
     assert render.body(told, PROD).splitlines() == [
         "30 alerts fire since 04:12:41 CEST: instance-lost",
-        "apache  0 of 25 up, 25 firing",
+        "web  0 of 25 up, 25 firing",
         "db  20 of 25 up, 5 firing, 1 resolved",
-        "pay  25 of 25 up, all resolved",
+        "apache  25 of 25 up, all resolved",
         "alertd ack 9abc · alertd silence add 9abc --for 1h",
         "rules/web.yaml:20 @4f2c9e1",
         "rules/web.yaml:12 @4f2c9e1",
