@@ -134,12 +134,13 @@ class People:
     def _consider(self, ack: Ack, now: Instant) -> None:
         """Let an acknowledgement hold, or wait for its alert, or be over."""
         alert_id = ack.alert_id
+        is_bound = alert_id in self._bound
         if alert_id in self._over:
             return
         if not self._has_judged:
-            self._bind(ack, now)
+            if not is_bound:
+                self._bind(ack, now)
             return
-        is_bound = alert_id in self._bound
         alert = next((alert for alert, _ in self._engine.look_up([alert_id])), None)
         if not _is_ahead(ack.until, now) or (is_bound and alert is None):
             self._end(ack, now)
