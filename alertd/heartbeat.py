@@ -245,13 +245,16 @@ class _Pulse:
             _log.info("a heartbeat is well again", heartbeat=self.heartbeat.name)
 
 
-def get(url: str) -> str:
-    """Ask for a URL; return what went wrong without its secrets, empty if nothing did. Any 2xx is good."""
+def get(url: str, patience: float = PATIENCE) -> str:
+    """Ask for a URL; return what went wrong without its secrets, empty if nothing did. Any 2xx is good.
+
+    `patience` is for each step of it, in seconds, so it may last longer.
+    """
     import requests  # noqa: PLC0415 - see `observe.install`
 
     try:
         with requests.get(
-            url, headers={"User-Agent": "alertd"}, auth=_account(url), timeout=PATIENCE, stream=True
+            url, headers={"User-Agent": "alertd"}, auth=_account(url), timeout=patience, stream=True
         ) as response:
             if 200 <= response.status_code < 300:
                 return ""
@@ -272,7 +275,10 @@ def _account(url: str) -> Callable[[PreparedRequest], PreparedRequest]:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _settle(future: asyncio.Future[str], error: str) -> None:

@@ -108,22 +108,36 @@ class Reporter:
         if due is None:
             self._disarm(report.name)
             return
-        job = _job(report.name)
-        self._scheduler.add_job(self._publish, "date", args=[report, due], run_date=due, id=job, replace_existing=True)
+        self._scheduler.add_job(
+            self._publish,
+            "date",
+            args=[report, due],
+            run_date=due,
+            id=_job(report.name),
+            replace_existing=True,
+            max_instances=2,  # the one that arms the next is still running
+        )
 
     def _disarm(self, name: str) -> None:
         if self._scheduler.get_job(_job(name)) is not None:
             self._scheduler.remove_job(_job(name))
 
     async def _publish(self, report: Report, due: datetime) -> None:
-        """Send a report, and arm the next; one that is skipped because another replica speaks begins anew as well."""
+        """Send a report, and arm the next as the rules then have it."""
         now = self._clock()
-        self._arm(report, max(now.wall, due))
-        edition = self._edition(report, now)
+        try:
+            await self._send_edition(self._edition(report, now), report.channel)
+        finally:
+            for current in self._source.ruleset.reports:
+                if current.name == report.name:
+                    self._arm(current, max(now.wall, due))
+
+    async def _send_edition(self, edition: Edition, channel: str) -> None:
+        """Send a report, unless another replica speaks; that one has the figures of the time as well."""
         if self._source.may_speak:
-            path = await asyncio.to_thread(self._draw, edition, now)
-            self._send(report.channel, letter(edition, path))
-            _log.info("report", report=report.name, channel=report.channel)
+            path = await asyncio.to_thread(self._draw, edition)
+            self._send(channel, letter(edition, path))
+            _log.info("report", report=edition.name, channel=channel)
 
     def _edition(self, report: Report, now: Instant) -> Edition:
         """Close the report's page, and add what is true now."""
@@ -142,12 +156,12 @@ class Reporter:
             trouble=source.unready_reason,
         )
 
-    def _draw(self, edition: Edition, now: Instant) -> Path | None:
+    def _draw(self, edition: Edition) -> Path | None:
         """Write the chart to a file of its own; None, and a warning, if there is no room for it."""
         try:
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="alertd-"))
-            path = self._folder / f"{_file_name(edition.name)}-{now.wall:%Y%m%dT%H%M%S}.svg"
+            path = self._folder / f"{_file_name(edition.name)}-{edition.summary.ended.wall:%Y%m%dT%H%M%S}.svg"
             path.write_text(chart.draw(edition), encoding="utf-8")
             for old in sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime)[:-_CHARTS_KEPT]:
                 with suppress(OSError):
