@@ -83,11 +83,14 @@ class Reporter:
         self._clock = clock
         self._send = send
         self._folder: Path | None = None
+        self._drawing = asyncio.Lock()
+        self._armed: dict[str, tuple[str, str]] = {}
+        """By what times each report is armed."""
 
     def follow(self, origin: Origin) -> None:
         """Arm what the ruleset in force wants; one that is new counts from now on, one that stays goes on counting."""
         now = self._clock()
-        reports = {report.name: report for report in self._source.ruleset.reports}
+        reports = self._reports()
         for name in self._ledger.open_pages:
             if name not in reports:
                 self._ledger.drop(name)
@@ -95,47 +98,52 @@ class Reporter:
         for name, report in reports.items():
             if name not in self._ledger.open_pages:
                 self._ledger.open(name, now, origin)
-            self._arm(report, now.wall)
+            if self._armed.get(name) != _times(report):
+                self._arm(report, now.wall)
+        self._scheduler.wakeup()  # a reload is a good moment to look at a clock that may have been set
 
     def close(self) -> None:
         """Drop the charts."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _reports(self) -> dict[str, Report]:
+        return {report.name: report for report in self._source.ruleset.reports}
+
     def _arm(self, report: Report, after: datetime) -> None:
         """Let the report be sent at its next time after a moment."""
+        self._disarm(report.name)
         due = next_fire(report.cron, report.timezone, after)
-        if due is None:
-            self._disarm(report.name)
-            return
-        self._scheduler.add_job(
-            self._publish,
-            "date",
-            args=[report, due],
-            run_date=due,
-            id=_job(report.name),
-            replace_existing=True,
-            max_instances=2,  # the one that arms the next is still running
-        )
+        if due is not None:
+            self._armed[report.name] = _times(report)
+            self._scheduler.add_job(
+                self._publish,
+                "date",
+                args=[report.name, due],
+                run_date=due,
+                id=_job(report.name),
+                max_instances=2,  # the one that arms the next is still running
+            )
 
     def _disarm(self, name: str) -> None:
-        if self._scheduler.get_job(_job(name)) is not None:
+        if self._armed.pop(name, None) is not None and self._scheduler.get_job(_job(name)) is not None:
             self._scheduler.remove_job(_job(name))
 
-    async def _publish(self, report: Report, due: datetime) -> None:
+    async def _publish(self, name: str, due: datetime) -> None:
         """Send a report, and arm the next as the rules then have it."""
         now = self._clock()
         try:
-            await self._send_edition(self._edition(report, now), report.channel)
+            if name in self._reports():
+                await self._send_edition(self._edition(self._reports()[name], now), self._reports()[name].channel)
         finally:
-            for current in self._source.ruleset.reports:
-                if current.name == report.name:
-                    self._arm(current, max(now.wall, due))
+            if name in self._reports():
+                self._arm(self._reports()[name], max(now.wall, due))
 
     async def _send_edition(self, edition: Edition, channel: str) -> None:
         """Send a report, unless another replica speaks; that one has the figures of the time as well."""
         if self._source.may_speak:
-            path = await asyncio.to_thread(self._draw, edition)
+            async with self._drawing:
+                path = await asyncio.to_thread(self._draw, edition)
             self._send(channel, letter(edition, path))
             _log.info("report", report=edition.name, channel=channel)
 
@@ -183,6 +191,10 @@ def letter(edition: Edition, path: Path | None) -> Letter:
         body=partial(text.body, edition, identifier),
         attachment=path,
     )
+
+
+def _times(report: Report) -> tuple[str, str]:
+    return report.cron, report.timezone
 
 
 def _job(name: str) -> str:

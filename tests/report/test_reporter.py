@@ -138,7 +138,7 @@ def test_the_chart_goes_along_as_a_file() -> None:
 
     async def act(_: Reporter, __: AsyncIOScheduler) -> None:
         await until(lambda: scene.sent)
-        path = scene.sent[0][1].attachment
+        path = scene.sent[-1][1].attachment
         assert path is not None
         assert path.read_text().startswith("<?xml")
         assert path.suffix == ".svg"
