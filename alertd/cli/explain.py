@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _LEAD = 3600.0
 """Seconds before now at which the rules begin to judge what etcd holds, besides the longest `for`: all has settled."""
 
+_RUNNING = 1e9
+"""What a monotonic clock shows that has run for longer than anything lasts."""
+
 _NEVER = {
     NoForecast.OTHER_SERVICE: "does not speak of that service",
     NoForecast.WANTS_INSTANCE: "is judged on instances: name one, as service/instance",
@@ -79,7 +82,7 @@ def explain(
     settings = options.etcd_settings(etcd, etcd_user, etcd_ca, etcd_cert, etcd_key)
     folder = options.as_folder(prefix)
     known = asyncio.run(_read(settings, folder, options.as_folder(namespace), what))
-    now = Instant(0.0, datetime.now(UTC))
+    now = Instant(_RUNNING, datetime.now(UTC))
     engine = _engine(ruleset, folder, known, now)
     found = engine.forecast(rule.name, known.service, known.instance, now, cause or _cause(engine, known))
     answer = Answer(rule, known, found, now)

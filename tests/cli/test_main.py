@@ -26,7 +26,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", ["check", "run", "schema", "status", "channel"])
+COMMANDS = ["ack", "channel", "check", "explain", "forget", "run", "schema", "silence", "status", "unack"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(command: str) -> None:
     """And says what it does."""
     done = call(command, "--help")
