@@ -15,11 +15,12 @@ from tests.end_to_end.process import environment
 from tests.etcd_server import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.etcd_server import EtcdServer
 
+ALERTD = (sys.executable, "-m", "alertd")
 QUICK = ("--every", "200ms", "--timeout", "500ms", "--ttl", "2s")
 
 
@@ -83,11 +84,13 @@ class Keys:
 
 
 @contextmanager
-def secretary(etcd: EtcdServer, *flags: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def secretary(
+    etcd: EtcdServer, *flags: str, log: Path | None = None, program: Sequence[str] = ALERTD, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a secretary as a process; it is killed in the end if it has not ended by then."""
-    command = [sys.executable, "-m", "alertd", "secretary", "--etcd", etcd.endpoint, *flags]
+    command = [*program, "secretary", "--etcd", etcd.endpoint, *flags]
     with (log or etcd.folder / "secretary.log").open("ab") as stderr:
-        process = subprocess.Popen(command, env=environment(), stderr=stderr)
+        process = subprocess.Popen(command, env=environment(**variables), stderr=stderr)
     try:
         yield process
     finally:

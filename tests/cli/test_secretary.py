@@ -163,6 +163,11 @@ def test_one_service_is_light(etcd: EtcdServer, service: Service) -> None:
     [
         ((), 2, "alertd: --service is missing"),
         (("--service", "a", "--instance", "b", "--check", "exec:"), 2, "--check names no command, such as exec:/"),
+        (
+            ("--service", "a", "--instance", "b", "--check", "tcp://h:1", "--ttl", "1s"),
+            2,
+            "at least 2s, the least that",
+        ),
         (("--service", "a", "--config", "x.yaml"), 2, "--config stands instead of the options of one service"),
         (("--config", "absent.yaml"), 1, "absent.yaml:1:1: error: it cannot be read"),
         (
