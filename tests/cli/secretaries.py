@@ -9,13 +9,14 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.end_to_end.process import environment
 from tests.etcd_server import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.etcd_server import EtcdServer
@@ -47,6 +48,17 @@ class Service:
         self.server.daemon_threads = True
         self.server.block_on_close = False
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class Keys:
@@ -85,7 +97,11 @@ class Keys:
 
 @contextmanager
 def secretary(
-    etcd: EtcdServer, *flags: str, log: Path | None = None, program: Sequence[str] = ALERTD, **variables: str
+    etcd: EtcdServer,
+    *flags: str,
+    log: Path | None = None,
+    program: Sequence[str] = ALERTD,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a secretary as a process; it is killed in the end if it has not ended by then."""
     command = [*program, "secretary", "--etcd", etcd.endpoint, *flags]
