@@ -280,7 +280,7 @@ def test_an_exec_check_gives_its_reason(shared_etcd: EtcdServer, tmp_path: Path,
         flag.write_text("good")
         keys.wait_for({})
         flag.write_text("hang")
-        wait_until(lambda: "no answer within 0.500 s" in log.read_text(), "it is killed")
+        wait_until(lambda: "no answer within 0.5 s" in log.read_text(), "it is killed")
 
 
 def test_a_tcp_check_connects(shared_etcd: EtcdServer, service: Service, tmp_path: Path) -> None:
