@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import channel, check, demo, run, secretary, status
+from alertd.cli import alerts, channel, check, demo, run, secretary, status
 from alertd.errors import AlertdError, ConfigError, EtcdUnavailable
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("alerts")(alerts.alerts)
 app.command("check")(check.check)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)

@@ -45,6 +45,7 @@ RulesOption = Annotated[
     typer.Option("--rules", envvar="ALERTD_RULES", metavar="DIR", help="The rules directory.", show_default="./rules"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if an alert that is shown fires.")]
 
 DEFAULT_ETCD = "127.0.0.1:2379"
 DEFAULT_PREFIX = "/services/"
