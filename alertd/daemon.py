@@ -180,7 +180,7 @@ class Daemon:
                 self._manager.reloading()
             await self._reload()
             if self._judged.is_set():
-                self._manager.ready()
+                self._manager.ready(self._describe())
 
     async def _reload(self) -> None:
         try:
@@ -225,7 +225,7 @@ class Daemon:
             if not self._judged.is_set():
                 self._judged.set()
                 settle_memory()
-                self._manager.ready()
+                self._manager.ready(self._describe())
                 _log.info("ready", revision=step.revision, **engine.counts)
 
     def _do(self, actions: list[Action]) -> None:

@@ -53,7 +53,7 @@ async def run(
             for number, each in enumerate(secretaries)
         ]
         reporting = asyncio.create_task(manager.report(lambda: _describe(secretaries)), name="report")
-        manager.ready()
+        manager.ready(_describe(secretaries))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
