@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.etcd_server import EtcdServer
 
-__all__ = ["Keys", "Service", "lease_of"]  # for those that still look for them here
-
 
 def test_from_registered_to_failing_and_back(etcd: EtcdServer, service: Service) -> None:
     """The value is written once; a bad verdict is announced with its reason, then the key goes; then it is back."""

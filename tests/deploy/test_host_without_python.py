@@ -13,7 +13,7 @@ from tests.end_to_end.process import ROUTES, DaemonProcess
 from tests.etcd_server import EtcdServer, wait_until
 
 if TYPE_CHECKING:
-    from tests.cli.test_secretary import Service
+    from tests.cli.secretaries import Service
     from tests.sinks import HttpInbox
 
 TOOLS = ("sh", "awk", "cat", "curl", "cut", "grep", "mktemp", "rm", "sed", "sleep", "tail", "timeout", "tr")

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_secretary import Keys, lease_of
+from tests.cli.secretaries import Keys, lease_of
 from tests.deploy.shell import QUICK, SCRIPT, SHELLS, UP, of, run, secretary
 from tests.etcd_server import EtcdServer, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.test_secretary import Service
+    from tests.cli.secretaries import Service
 
 
 def test_shellcheck_finds_nothing() -> None:
