@@ -150,12 +150,12 @@ async def _show_for_ever(client: Client, live: Live, display: Display, tasks: Se
         trouble = live.trouble
         is_news = live.is_complete and live.changed.is_set()
         if is_news or trouble != shown_trouble or (live.is_complete and display.ticks):
-            if is_news:
-                live.changed.clear()
             shown_trouble = trouble
             if not trouble:
                 with suppress(EtcdUnavailable):
                     await ask_ttls(client, display.rows_shown(live.picture.rows))
+            if is_news:
+                live.changed.clear()
             display.show(live.picture, trouble, is_news=is_news)
         await asyncio.sleep(_PAUSE)
 
