@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE = 1_000
 _ALERT_HEAD = ("STATE", "SEVERITY", "RULE", "TARGET", "SINCE UTC")
-_INDENT = " " * 10
-"""Below the severity: no state is longer than `flapping`."""
 
 
 class Sketch(NamedTuple):
@@ -90,13 +88,16 @@ def alert_lines(picture: Picture, now: datetime) -> list[str]:
     alerts = picture.alerts
     if not alerts:
         return ["no alerts" if picture.leader is not None else "no alerts are known"]
-    heads = columns([_ALERT_HEAD, *(_alert_row(alert, now) for alert in alerts)])
+    rows = [_ALERT_HEAD, *(_alert_row(alert, now) for alert in alerts)]
+    heads = columns(rows)
     summaries = [_summary(alert) for alert in alerts]
-    beside = columns([(head, summary) for head, summary in zip(heads, ["SUMMARY", *summaries], strict=True)])
-    if all(line.endswith(summary) for line, summary in zip(beside[1:], summaries, strict=True)):
+    beside = columns(list(zip(heads, ["SUMMARY", *summaries], strict=True)))
+    room = shutil.get_terminal_size().columns
+    if all(cut(line, room).endswith(summary) for line, summary in zip(beside[1:], summaries, strict=True)):
         return beside
-    room = shutil.get_terminal_size().columns - len(_INDENT)
-    below = ([head, f"{_INDENT}{cut(summary, room)}"] for head, summary in zip(heads[1:], summaries, strict=True))
+    indent = " " * (max(len(row[0]) for row in rows) + 2)
+    room -= len(indent)
+    below = ([head, indent + cut(summary, room)] for head, summary in zip(heads[1:], summaries, strict=True))
     return [heads[0], *chain.from_iterable(below)]
 
 

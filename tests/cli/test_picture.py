@@ -116,6 +116,13 @@ def test_long_summaries_stand_below_and_nothing_is_wider_than_the_terminal() -> 
     assert max(map(cell_len, alert_lines(picture(long, other), NOW))) <= 80
 
 
+def test_long_names_send_even_a_short_summary_below() -> None:
+    """Beside them it would have room of its own, and the line be too long for that."""
+    lines = alert_lines(picture(alert("r" * 30, instance="i" * 12, summary="few words")), NOW)
+    assert lines[2] == "        few words"
+    assert max(map(cell_len, lines)) <= 80
+
+
 def test_nothing_foreign_reaches_the_terminal_as_a_command() -> None:
     """Escapes in names, values and summaries are shown, not obeyed; a summary has one line."""
     made = picture(alert("r\x1b[2J", "s\x07", instance="i\x1b", summary="a\x1bb\nc"), leader="r\x1b1")
