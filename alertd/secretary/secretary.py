@@ -151,8 +151,8 @@ class Secretary:
 
     async def _keep(self, value: bytes) -> None:
         """Hold the key; that its data changed is nothing to tell."""
-        is_new = not self._hold.is_held or value == self._shown
-        if await self._hold.keep(value) and is_new:
+        is_update = self._hold.is_held and self._shown not in {b"", value}
+        if await self._hold.keep(value) and not is_update:
             _log.info("%s: registered", self.plan.name)
         self._shown = value
 
