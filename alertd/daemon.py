@@ -203,7 +203,7 @@ class Daemon:
                 self._manager.reloading()
             await self._reload()
             if self._judged.is_set():
-                self._manager.ready()
+                self._manager.ready(self._describe())
 
     async def _reload(self) -> None:
         try:
@@ -263,7 +263,7 @@ class Daemon:
                 self._keep_books(Origin.STARTED)
                 self._heartbeats.begin()
                 settle_memory()
-                self._manager.ready()
+                self._manager.ready(self._describe())
                 _log.info("ready", revision=step.revision, **engine.counts)
 
     def _do(self, actions: list[Action]) -> None:

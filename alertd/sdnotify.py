@@ -32,9 +32,10 @@ class ServiceManager:
         self._tick = timeout / _SIGNS_PER_TIMEOUT if timeout else _STATUS_SECONDS
         self._status = ""
 
-    def ready(self) -> None:
-        """Say that the start, or a reload, is done."""
-        self._send("READY=1")
+    def ready(self, status: str) -> None:
+        """Say that the start, or a reload, is done, and how things stand since."""
+        self._status = status
+        self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """Say that the configuration is read again; `ready` ends that."""

@@ -31,26 +31,26 @@ async def report_for(manager: ServiceManager, seconds: float, status: str = "fin
 def test_the_stages_of_a_life(supervisor: Supervisor, tmp_path: Path) -> None:
     """Each is one datagram; a reload bears the monotonic clock, as systemd wants it."""
     manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-    manager.ready()
+    manager.ready("fine")
     manager.reloading()
     manager.stopping()
     ready, reloading, stopping = supervisor.heard()
-    assert (ready, stopping) == ("READY=1", "STOPPING=1")
+    assert (ready, stopping) == ("READY=1\nSTATUS=fine", "STOPPING=1")
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
 
 
 def test_an_abstract_socket() -> None:
     """Written with an @ in the environment."""
     with Supervisor(f"\0alertd-test-{os.getpid()}") as supervisor:
-        ServiceManager({"NOTIFY_SOCKET": f"@alertd-test-{os.getpid()}"}).ready()
-        assert supervisor.heard() == ["READY=1"]
+        ServiceManager({"NOTIFY_SOCKET": f"@alertd-test-{os.getpid()}"}).ready("fine")
+        assert supervisor.heard() == ["READY=1\nSTATUS=fine"]
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nobody/listens"}])
 def test_nobody_listens(environ: dict[str, str]) -> None:
     """Nothing happens."""
     manager = ServiceManager(environ)
-    manager.ready()
+    manager.ready("fine")
     asyncio.run(report_for(manager, 0.01))
 
 

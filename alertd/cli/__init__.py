@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import alertd
-from alertd.cli import ack, channel, check, demo, explain, run, secretary, silence, status
+from alertd.cli import ack, alerts, channel, check, demo, explain, run, secretary, silence, status
 from alertd.errors import AlertdError, ConfigError, EtcdUnavailable, NotThere
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ack")(ack.ack)
+app.command("alerts")(alerts.alerts)
 app.command("check")(check.check)
 app.command("demo")(demo.demo)
 app.command("explain")(explain.explain)

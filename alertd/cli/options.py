@@ -50,6 +50,7 @@ Author = Annotated[
     str, typer.Option("--author", envvar="ALERTD_AUTHOR", help="Who says so.", show_default="login@host")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if an alert that is shown fires.")]
 
 DEFAULT_ETCD = "127.0.0.1:2379"
 DEFAULT_PREFIX = "/services/"

@@ -152,7 +152,7 @@ class Mirror:
                     await asyncio.sleep(0)
         if self._newer:
             _log.warning(
-                "%d alerts in etcd are left as a newer alertd has written them, such as %s; update this one",
+                "alerts left in etcd as a newer alertd has written them: %d, such as %s; update this one",
                 len(self._newer),
                 min(self._newer),
             )

@@ -195,13 +195,15 @@ class WatchStream:
         self._call.cancel()
 
     async def close(self) -> None:
-        """Give the connection back; nothing is left behind."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        """Give the connection back; nothing is left behind, also if this is cancelled."""
         if self._call is not None:
             self._call.cancel()
-        await self._channel.close()
+        try:
+            if self._asking is not None:
+                self._asking.cancel()
+                await asyncio.gather(self._asking, return_exceptions=True)
+        finally:
+            await self._channel.close()
 
 
 def _is_cancelling() -> bool:

@@ -89,9 +89,6 @@ class ExecCheck:
 
     command: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"exec:{shlex.join(self.command)}"
-
 
 Check = HttpCheck | TcpCheck | ExecCheck
 

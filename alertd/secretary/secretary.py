@@ -53,7 +53,7 @@ async def run(
             for number, each in enumerate(secretaries)
         ]
         reporting = asyncio.create_task(manager.report(lambda: _describe(secretaries)), name="report")
-        manager.ready()
+        manager.ready(_describe(secretaries))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait({*working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,8 +151,8 @@ class Secretary:
 
     async def _keep(self, value: bytes) -> None:
         """Hold the key; that its data changed is nothing to tell."""
-        is_new = not self._hold.is_held or value == self._shown
-        if await self._hold.keep(value) and is_new:
+        is_update = self._hold.is_held and self._shown not in {b"", value}
+        if await self._hold.keep(value) and not is_update:
             _log.info("%s: registered", self.plan.name)
         self._shown = value
 

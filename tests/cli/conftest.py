@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,14 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def service() -> Iterator[Service]:
     """Give a service that is well."""
-    service = Service()
-    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield service
-    service.over.set()
-    service.server.shutdown()
-    service.server.server_close()
-    thread.join()
+    with Service() as service:
+        yield service
 
 
 @pytest.fixture

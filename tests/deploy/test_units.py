@@ -49,10 +49,10 @@ def test_systemd_finds_nothing_wrong_with_the_shell_secretary(tmp_path: Path) ->
 
 
 @needs_systemd
-@pytest.mark.parametrize("link", LINKS, ids=name_of)
-def test_systemd_finds_nothing_wrong_with_an_instance(link: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [*LINKS, TEMPLATES / "alertd.service"], ids=name_of)
+def test_systemd_finds_nothing_wrong_with_a_fleet_unit(unit: Path, tmp_path: Path) -> None:
     """Each link is verified under its own name, beside those that it names."""
-    faults = verify(plant(tmp_path / "units", *LINKS), link.name)
+    faults = verify(plant(tmp_path / "units", *LINKS, TEMPLATES / "alertd.service"), unit.name)
     assert [line for line in faults if not known_to_be_old(line)] == []
 
 
@@ -87,8 +87,8 @@ def test_every_instance_is_a_link_to_the_template_of_its_name() -> None:
         assert link.readlink() == Path(f"../templates/{prefix}@.service")
         assert link.resolve(strict=True) == TEMPLATES / f"{prefix}@.service"
     names = [link.name for link in LINKS]
-    assert [f"apache-secretary@{port}.service" for port in (8080, 8081, 8082)] == names[3:6]
-    assert [f"apache@{port}.service" for port in (8080, 8081, 8082)] == names[6:]
+    assert [f"apache-secretary@{port}.service" for port in (8080, 8081, 8082)] == names[:3]
+    assert [f"apache@{port}.service" for port in (8080, 8081, 8082)] == names[3:]
 
 
 @pytest.mark.parametrize("unit", FLEET, ids=name_of)
@@ -126,8 +126,8 @@ def test_a_fleet_service_and_its_secretary_are_tied() -> None:
     assert values(secretary, "X-Fleet", "MachineOf") == ["apache@%i.service"]
     assert values(secretary, "Service", "Restart") == ["on-failure"]
     assert values(service, "X-Fleet", "Conflicts") == ["apache@*.service"]
-    alertd = (TEMPLATES / "alertd@.service").read_text()
-    assert values(alertd, "X-Fleet", "Conflicts") == ["alertd@*.service"]
+    alertd = (TEMPLATES / "alertd.service").read_text()
+    assert values(alertd, "X-Fleet", "Global") == ["true"]
 
 
 def test_a_plain_service_and_its_secretary_are_tied() -> None:

@@ -183,7 +183,7 @@ def test_what_a_newer_alertd_wrote_is_left_and_said(
 
     run(story())
     assert [record.getMessage() for record in caplog.records] == [
-        "2 alerts in etcd are left as a newer alertd has written them, such as gone; update this one"
+        "alerts left in etcd as a newer alertd has written them: 2, such as gone; update this one"
     ]
 
 

@@ -300,3 +300,24 @@ def test_a_server_without_a_watch_service_is_refused() -> None:
             assert "is not etcd's client port" in str(await read_to_the_end(stream))
 
     run(story())
+
+
+def test_closing_leaves_nothing_behind_even_if_it_is_cancelled() -> None:
+    """Whoever waits may be cancelled while it closes; the call to etcd ends all the same."""
+
+    async def script(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield progress(7) if request.HasField("progress_request") else created()
+
+    async def story() -> None:
+        async with watching(script) as stream:
+            await stream.open(b"/", 1)
+            await stream.read()
+            closing = asyncio.create_task(stream.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            await until(stream._call.done, "the call has ended", 2.0)
+
+    run(story())

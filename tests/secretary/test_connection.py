@@ -37,7 +37,7 @@ class Resolver:
             return list(ask_the_system(host, port, **options))
         self.asked.append(host)
         if host not in self.known:
-            self.over.wait()
+            self.over.wait(5)
             raise socket.gaierror(socket.EAI_AGAIN, "too late")
         return [found for each in self.known[host] for found in ask_the_system(each, port, **options)]
 
