@@ -241,8 +241,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=["aliases", "lists", "mappings", "dashes", "many", "digits", "exponent"],
 )
 def test_bombs_are_found_before_they_go_off(folder: Folder, text: str, said: str) -> None:
-    """In a second or two of the processor's time at most."""
+    """In seconds of the processor's time, where the worst of them would take hours."""
     started = time.process_time()
     problems = folder.write(text).problems()
     assert any(said in problem for problem in problems), problems
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 30
