@@ -29,6 +29,7 @@ from alertd import chronicle, document
 from alertd.config.load import load
 from alertd.delivery import channel
 from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.headline import counted
 from alertd.delivery.render import summary
 from alertd.delivery.variables import SUMMARY_ROOM
 from alertd.delivery.wording import Times, cut
@@ -396,7 +397,8 @@ class Daemon:
     def watched(self) -> str:
         """What is watched, in a few words."""
         counts = self._engine.counts
-        return f"{counts['instances']:,} instances of {counts['services']:,} services below {self.settings.prefix}"
+        instances, services = counted(counts["instances"], "instance"), counted(counts["services"], "service")
+        return f"{instances} of {services} below {self.settings.prefix}"
 
     @property
     def watching_since(self) -> Instant | None:

@@ -32,6 +32,7 @@ class Answer:
     body: bytes = b"ok"
     hang: bool = False
     trickle: bool = False
+    reason: str | None = None
 
 
 class Box:
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_POST()
 
     def _answer(self, answer: Answer) -> None:
-        self.send_response(answer.status)
+        self.send_response(answer.status, answer.reason)
         for name, value in answer.headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))

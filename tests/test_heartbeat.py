@@ -386,8 +386,10 @@ def test_why_a_request_failed_is_said_without_its_secrets(inbox: HttpInbox) -> N
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert get(f"http://127.0.0.1:{free.getsockname()[1]}/secret-word") == "connection refused"
-    inbox.default = Answer(status=404)
-    assert get(f"http://127.0.0.1:{inbox.port}/secret-word") == "HTTP 404 Not Found"
+    url = f"http://127.0.0.1:{inbox.port}/secret-word"
+    inbox.answers.extend([Answer(status=304, body=b""), Answer(status=404, reason="No secret-word here")])
+    assert get(url) == "HTTP 304 Not Modified"
+    assert get(url) == "HTTP 404 No *** here"
     for url in ("http://[secret-word/", "http://secret-word:99999/x", "ftp://host/secret-word"):
         error = get(url)
         assert error

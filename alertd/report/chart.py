@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
-from alertd.report.text import counted, cut_to, percent, period_line, worst_first
+from alertd.report.text import cut_to, how_many, percent, period_line, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def draw(edition: Edition) -> str:
     for index, record in enumerate(shown):
         parts += _row(record, axis, _TOP + index * _ROW)
     if rest > 0:
-        note = f"and {counted(rest, 'service')} more, which had fewer outages"
+        note = f"and {how_many(rest, 'service')} more, which had fewer outages"
         parts.append(_text(_LEFT, _TOP + len(shown) * _ROW + 15, note))
     parts += [*_firings(summary, axis, firings), *_legend(bottom + 40)]
     return _document(edition, parts, height=bottom + 54)

@@ -177,7 +177,7 @@ class Ledger:
 
     def _service_of(self, target: str) -> str:
         """Return which of the known services `service`, `service/instance` or `service (zone=eu)` speaks of."""
-        for name in (target, target.partition("/")[0], target.partition(" (")[0]):
+        for name in (target.partition("/")[0], target.partition(" (")[0]):
             if name in self._services:
                 return name
         return OTHERS

@@ -35,9 +35,9 @@ def title(edition: Edition) -> str:
     """Return one line: `[REPORT] weekly · 2 of 14 services had outages · 7 incidents · prod-fra`."""
     summary = edition.summary
     out = sum(bool(record.outages or record.is_out) for record in summary.services)
-    services = counted(len(summary.services), "service")
+    services = how_many(len(summary.services), "service")
     stand = f"{out} of {services} had outages" if out else f"{services}, no outages"
-    parts = (f"[REPORT] {plain(edition.name)}", stand, counted(summary.incidents, "incident"), plain(edition.place))
+    parts = (f"[REPORT] {plain(edition.name)}", stand, how_many(summary.incidents, "incident"), plain(edition.place))
     return " · ".join(part for part in parts if part)
 
 
@@ -75,7 +75,7 @@ def percent(record: ServiceRecord) -> str:
     return f"{min(int(record.share * 10_000), 9_999) / 100:.2f} %"
 
 
-def counted(number: int, noun: str) -> str:
+def how_many(number: int, noun: str) -> str:
     """Return `no incident`, `1 incident`, `1,200 incidents`."""
     return f"{f'{number:,}' if number else 'no'} {noun}{'s' if number != 1 else ''}"
 
@@ -107,7 +107,7 @@ def _lines(edition: Edition, listed: int) -> Iterator[str]:
     yield from _section("Firing now", [_alert_line(alert, edition.zone) for alert in edition.firing], listed, "alerts")
     if not edition.firing:
         yield from ("", "nothing fires now")
-    rules = [f"{_rule(name)}  {counted(number, 'notification')}" for name, number in summary.rules]
+    rules = [f"{_rule(name)}  {how_many(number, 'notification')}" for name, number in summary.rules]
     yield from _section("Noisiest rules", rules, min(listed, 5), "rules")
     yield from _section("Messages", _channel_lines(edition), listed, "channels")
     yield ""
@@ -162,7 +162,7 @@ def _outages(record: ServiceRecord) -> str:
 
 
 def _incidents(record: ServiceRecord) -> str:
-    return counted(record.incidents, "incident") if record.incidents else ""
+    return how_many(record.incidents, "incident") if record.incidents else ""
 
 
 def _flaps(record: ServiceRecord) -> str:

@@ -47,7 +47,7 @@ def test_from_the_first_judgement_to_a_watch_that_is_gone(tmp_path: Path, inbox:
             letter = next(each for each in inbox.received if "HEARTBEAT" in each.get("title", ""))
             assert letter["path"] == "/ops"
             assert (letter["title"], letter["type"]) == ("[HEARTBEAT] watchdog · prod-fra", "info")
-            assert "instances of 1 services below /services/ since" in letter["message"]
+            assert "of 1 service below /services/ since" in letter["message"]
 
             daemon.write_rules(f"{QUIET}{channels}heartbeats: [{to_url.replace('/ping', '/moved')}]\n")
             daemon.signal(signal.SIGHUP)

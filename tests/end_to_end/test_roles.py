@@ -164,12 +164,49 @@ def test_a_secretary_whose_role_has_its_own_service_alone(
         assert "does not permit user alertd-secretary-apache to read /services/apache2/a" in other.wait_for("trouble")
 
 
+def test_an_operator_speaks_and_the_daemon_hears(tmp_path: Path, inbox: HttpInbox, guarded: GuardedEtcd) -> None:
+    """Each command of an operator's works, the leader clears away what is over, and nobody is refused."""
+    login = guarded.login("alertd-operator")
+    guarded.ctl("put", "/services/apache/a", "")
+    with DaemonProcess(tmp_path / "alertd", guarded.etcd, **guarded.login("alertd-daemon")) as daemon:
+        daemon.write_rules(RULES, inbox).start()
+        guarded.ctl("del", "/services/apache/a")
+        expect(inbox, 1, "[FIRING] lost apache/a")
+        wait_until(lambda: "apache" in guarded.ctl("get", "--prefix", "/alertd/alerts/"), "the alert is shown")
+        for command in (
+            ("ack", "apache"),
+            ("unack", "apache"),
+            ("silence", "add", "apache", "--for", "1h", "--until-resolved"),
+            ("silence", "list"),
+            ("forget", "apache/a"),
+        ):
+            done = alertd(*command, timeout=30, **login)
+            assert (done.returncode, done.stderr) == (0, "")
+        expect(inbox, 2, "[FORGOTTEN] lost apache/a")
+        wait_until(lambda: not guarded.ctl("get", "--prefix", "/alertd/silences/"), "the leader deletes it")
+        assert daemon.stop() == 0
+    expect_no_trouble(daemon.log_path)
+    refused = alertd("silence", "add", "apache", "--for", "1h", timeout=30, **guarded.login("alertd-reader"))
+    assert refused.returncode == 3
+    assert "does not permit user alertd-reader" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("user", "permitted", "forbidden"),
     [
         ("alertd-daemon", ("get /services/", "put /alertd/leader"), ("put /services/a/b", "get /elsewhere")),
         ("alertd-secretary", ("get /services/", "put /services/a/b"), ("get /alertd/leader", "put /alertd/leader")),
-        ("alertd-reader", ("get /services/", "get /alertd/"), ("put /services/a/b", "put /alertd/leader")),
+        (
+            "alertd-reader",
+            ("get /services/", "get /alertd/"),
+            ("put /services/a/b", "put /alertd/leader", "put /alertd/silences/x"),
+        ),
+        (
+            "alertd-operator",
+            ("get /services/", "get /alertd/", "put /alertd/silences/x", "put /alertd/acks/x", "put /alertd/forget/x"),
+            ("put /services/a/b", "put /alertd/leader", "put /alertd/alerts/x"),
+        ),
         (
             "alertd-secretary-apache",
             ("get /services/apache/", "put /services/apache/a"),

@@ -245,3 +245,15 @@ def test_one_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> Non
 
     play(scene, act)
     assert "RuntimeError" in caplog.text
+
+
+def test_a_clock_that_is_put_back_repeats_nothing() -> None:
+    """The next is after the one that was sent, also if the clock says that this one is yet to come."""
+    scene = Scene(wall=datetime.now(UTC))
+
+    async def act(reporter: Reporter, scheduler: AsyncIOScheduler) -> None:
+        due = scheduler.get_job("report weekly").next_run_time
+        await reporter._publish("weekly", due)
+        assert scheduler.get_job("report weekly").next_run_time == due + timedelta(weeks=1)
+
+    play(scene, act)
