@@ -13,11 +13,8 @@ import alertd
 ROOT = Path(alertd.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-LEAVES = {
-    f"alertd.{name}"
-    for name in ("document", "duration", "errors", "mentions", "model", "order", "sdnotify", "template", "tether")
-    + ("values", "window")
-} | {"alertd"}
+_LEAVES = "document duration errors mentions model order sdnotify template tether values window"
+LEAVES = {"alertd", *(f"alertd.{name}" for name in _LEAVES.split())}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": LEAVES | {"alertd.config"},
     "engine": LEAVES | {"alertd.config", "alertd.engine"},

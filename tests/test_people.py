@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from alertd.people import People
 from tests.engine.story import Story, instant, rule
 
 LOST = rule("lost")
-QUICK = {"repeat_interval": "10s"}
+QUICK: dict[str, Any] = {"repeat_interval": "10s"}
 
 
 class Hall:

@@ -40,6 +40,10 @@ _AT_ONCE = 100
 """Deletions in one transaction (etcd takes 128)."""
 
 
+_IN_ONE_GO = 20
+"""Orders that are taken before others have their turn: each may cost milliseconds where thousands are in force."""
+
+
 class Listener(Protocol):
     """Who acts on what people say."""
 
@@ -101,8 +105,10 @@ class Orders:
         async with aclosing(watch.follow()) as steps:
             async for step in steps:
                 if isinstance(step, Events):
-                    for event in step.events:
+                    for number, event in enumerate(step.events, 1):
                         self._take(kind, event.key[len(prefix) :], event, listener)
+                        if number % _IN_ONE_GO == 0:
+                            await asyncio.sleep(0)
                 elif isinstance(step, Synced):
                     listed.set()
 

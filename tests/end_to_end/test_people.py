@@ -136,7 +136,7 @@ def test_a_silence_holds_until_its_end_whichever_that_is(desk: Desk, daemon: Dae
     wait_until(lambda: desk.alert("pay") and desk.alert("支付"), "both fire")
     assert desk.alert("支付")["muted"] == f"silence:{by_hand}"
     desk.expect_silence("支付")
-    assert "lost 支付/a" in desk.do("silence", "add", desk.alert("支付")["id"], "--for", "2s")
+    assert "lost 支付/a" in desk.do("silence", "add", desk.alert("支付")["id"], "--for", "4s")
     assert desk.do("silence", "expire", by_hand[:5]) == f"silence {by_hand} has ended\n"
     assert "FIRING" not in desk.told("支付")
     desk.wait_for_told("支付", "FIRING")
