@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from alertd.engine.group import Group
 from alertd.engine.storm import Outlet
-from alertd.model import Decision, Reason
+from alertd.model import Decision, Kind, Reason
 
 if TYPE_CHECKING:
     from alertd.config.schema import Settings
@@ -29,6 +29,7 @@ class Desk:
         "acks",
         "active",
         "calendar",
+        "ended",
         "episodes",
         "groups",
         "mutes",
@@ -51,6 +52,8 @@ class Desk:
         """Alerts that are pending, firing or flapping, by id."""
         self.episodes: dict[str, int] = {}
         """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
+        self.ended: dict[str, LiveAlert] = {}
+        """Alerts that ended for good, and whose end has not been told yet."""
         self.groups: dict[tuple[str, ...], Group] = {}
         self.acks: dict[str, Ack] = {}
         """Acknowledgements by alert id, also of alerts that are not known yet."""
@@ -94,8 +97,36 @@ class Desk:
 
     def rehome(self, now: Instant) -> None:
         """Have every alert take the ways of the router that is in force now; nobody is told anew for that."""
-        alerts: dict[LiveAlert, None] = {}
-        for group in list(self.groups.values()):
-            alerts.update((member.alert, None) for member in group.members)
-        for alert in alerts:
+        for alert in self.alerts():
             alert.rehome(now)
+
+    def alerts(self) -> dict[LiveAlert, None]:
+        """Return all alerts that stand, or owe anybody anything."""
+        return {member.alert: None for group in self.groups.values() for member in group.members}
+
+    # --- alerts that come and go -------------------------------------------------------------------------------------
+
+    def dismiss(self, alert: LiveAlert) -> None:
+        """Let an alert end for good."""
+        self.active.pop(alert.id, None)
+        if alert.memberships:
+            self.ended[alert.id] = alert
+        if alert.ending is Kind.RESOLVED and alert.episode:
+            self.episodes[alert.id] = alert.episode
+
+    def adopt(self, alert: LiveAlert) -> None:
+        """Let an alert whose rule is back go on with what was told before that went."""
+        before = self.ended.get(alert.id)
+        if before is None or before.ending is not Kind.RESOLVED:
+            return
+        del self.ended[alert.id]
+        alert.since, alert.until, alert.reason = before.since, before.until, before.reason
+        alert.memberships, before.memberships = before.memberships, []
+        for member in alert.memberships:
+            member.alert = alert
+
+    def let_go(self, alert: LiveAlert, now: Instant) -> None:
+        """Let go of an alert that is in no group any more."""
+        if self.ended.get(alert.id) is alert:
+            del self.ended[alert.id]
+        self.mutes.review(alert, now)
