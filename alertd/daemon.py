@@ -150,22 +150,9 @@ class Daemon:
 
         Raises AlertdError if the address to listen on cannot be had.
         """
-        loop = asyncio.get_running_loop()
         web = WebServer(self.settings.listen, self, self._environ, self.settings.listener)
         async with web, Client(self.settings.etcd) as client:
-            self._watch = Watch(client, self.settings.prefix.encode())
-            namespace = self.settings.namespace.encode()
-            election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
-            self._mirror = Mirror(client, namespace + b"alerts/", self, read_clock)
-            orders = Orders(client, self.settings.namespace)
-            self._people = People(self._engine, self._do, orders.spend, read_clock)
-            async with self._reloading:
-                self._dispatcher = await asyncio.to_thread(
-                    Dispatcher,
-                    self._ruleset,
-                    lambda delivery: _call_soon(loop, self._report, delivery),
-                    clock=read_clock,
-                )
+            await self._start_delivering()
             _log.info(
                 "started",
                 rules=len(self._ruleset.rules),
@@ -174,28 +161,48 @@ class Daemon:
                 prefix=self.settings.prefix,
                 page=web.url or "none",
             )
-            self._start_audits(self._watch)
-            self._heartbeats.follow(self._ruleset)
-            reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
-            tasks = [
-                asyncio.create_task(self._follow(self._watch, orders), name="follow"),
-                asyncio.create_task(self._keep_time(), name="keep-time"),
-                asyncio.create_task(self._lead(election, self._mirror, orders), name="lead"),
-                asyncio.create_task(stop.wait(), name="stop"),
-            ]
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                self._manager.stopping()
-                self._scheduler.shutdown(wait=False)
-                self._heartbeats.close()
-                for task in (*tasks, reporting):
-                    task.cancel()
-                await asyncio.gather(*tasks, reporting, return_exceptions=True)
-                await asyncio.gather(election.resign(), self._stop_delivering())
-                self._reporter.close()
+            await self._work(client, stop)
+
+    async def _start_delivering(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._reloading:
+            self._dispatcher = await asyncio.to_thread(
+                Dispatcher,
+                self._ruleset,
+                lambda delivery: _call_soon(loop, self._report, delivery),
+                clock=read_clock,
+            )
+
+    async def _work(self, client: Client, stop: asyncio.Event) -> None:
+        """Do all that goes on beside each other, until `stop` is set or one of it breaks."""
+        namespace = self.settings.namespace.encode()
+        watch = self._watch = Watch(client, self.settings.prefix.encode())
+        mirror = self._mirror = Mirror(client, namespace + b"alerts/", self, read_clock)
+        election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
+        orders = Orders(client, self.settings.namespace)
+        self._people = People(self._engine, self._do, orders.spend, read_clock)
+        self._start_audits(watch)
+        self._heartbeats.follow(self._ruleset)
+        reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
+        tasks = [
+            asyncio.create_task(self._follow(watch, orders), name="follow"),
+            asyncio.create_task(self._keep_time(), name="keep-time"),
+            asyncio.create_task(self._lead(election, mirror, orders), name="lead"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._manager.stopping()
+            self._scheduler.shutdown(wait=False)
+            self._heartbeats.close()
+            for task in (*tasks, reporting):
+                task.cancel()
+            await asyncio.gather(*tasks, reporting, return_exceptions=True)
+            await asyncio.gather(election.resign(), self._stop_delivering())
+            self._reporter.close()
 
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
