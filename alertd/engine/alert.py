@@ -12,22 +12,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING
 
 from alertd.engine.flap import FlapCounter
 from alertd.engine.membership import Membership
 from alertd.engine.timers import Timer, stop
-from alertd.model import AlertState, Cause, Instant, Kind, Reason
+from alertd.model import AlertState, Cause, Instant, Kind, Mute, Reason
 
 if TYPE_CHECKING:
     from alertd.engine.conditions import Condition
     from alertd.engine.desk import Desk
     from alertd.engine.registry import Instance
     from alertd.engine.rules import CompiledRule
-    from alertd.model import Ack, Mute
-
-_AFTER_INHIBITION = 60.0
-"""Seconds for which what was inhibited must still fire, at least, before it is told."""
+    from alertd.model import Ack
 
 
 class Input(StrEnum):
@@ -59,8 +57,11 @@ def alert_id(rule: str, service: str, instance: str | None, per: str | None) -> 
 class LiveAlert:
     """One alert.
 
-    `target` is what it speaks of, in words. `holds` is the condition. `episode` counts its firings, `revision` is that
-    of the condition's last turn: together they name what is told.
+    `target` is what it speaks of, in words. `holds` is the condition; `cause` that of its last turn, `fault` that of
+    its last turn to true, which is what matchers see. `episode` counts the firings, `since` and `until` are those of
+    the last one; `revision` is that of the last turn. `ending` says as what it ended for good. `is_inhibited` holds
+    also while a silence mutes it besides; `not_before` (monotonic seconds) is until when what was inhibited waits.
+    `is_brief` is one that is told once and is over as it happens.
     """
 
     __slots__ = (
@@ -72,13 +73,19 @@ class LiveAlert:
         "cause",
         "changes",
         "condition",
+        "ending",
         "episode",
+        "fault",
         "flapping",
         "holds",
         "id",
         "instance",
+        "is_brief",
+        "is_inhibited",
         "memberships",
         "muted",
+        "not_before",
+        "pending_since",
         "per",
         "reason",
         "revision",
@@ -100,16 +107,20 @@ class LiveAlert:
             self.target = f"{service} ({condition.per_field}={per})"
         self._desk: Desk = condition.desk
         self.state = AlertState.INACTIVE
-        self.holds = self.flapping = False
+        self.holds = self.flapping = self.is_brief = self.is_inhibited = False
+        self.pending_since: Instant | None = None
         self.since: Instant | None = None
         self.until: Instant | None = None
         self.between: Instant | None = None
         self.cause: Cause | None = None
+        self.fault: Cause | None = None
         self.reason: Reason | None = None
         self.revision = 0
         self.episode = self._desk.episodes.get(self.id, 0)
         self.memberships: list[Membership] = []
         self.muted: Mute | None = None
+        self.ending: Kind | None = None
+        self.not_before = -inf
         self.changes: FlapCounter | None = None
         self._for: Timer | None = None
         self._keep: Timer | None = None
@@ -126,14 +137,14 @@ class LiveAlert:
         return self._desk.ack_of(self)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it neither does nor owes anything."""
-        return self.state is AlertState.INACTIVE and not self.flapping and not self.memberships
-
-    @property
     def is_standing(self) -> bool:
         """Whether it fires as far as inhibition is concerned: what flaps does."""
         return self.flapping or self.state is AlertState.FIRING
+
+    @property
+    def can_be_muted(self) -> bool:
+        """Whether it stands, or owes something that a mute may keep back."""
+        return self.ending is None and (self.is_standing or bool(self.memberships))
 
     # --- inputs ------------------------------------------------------------------------------------------------------
 
@@ -150,100 +161,65 @@ class LiveAlert:
         if trigger is not None:
             self.cause = trigger.cause
             self.between = trigger.between
+        if holds:
+            self.fault = self.cause
+            self.relabel(now)
         if not calm:
             self._count_change(now)
         self._step(Input.TRUE if holds else Input.FALSE, now)
 
+    def relabel(self, now: Instant) -> None:
+        """Take in that what matchers see of it may have changed."""
+        if self.is_standing:
+            self._desk.mutes.review(self, now)
+
     def tell_once(self, now: Instant, trigger: Instance) -> None:
         """Tell of something that is over as it happens, and so never resolves."""
-        self.cause, self.between, self.since = trigger.cause, trigger.between, now
+        self.cause = self.fault = trigger.cause
+        self.between, self.since = trigger.between, now
         self.revision = self._desk.revision
         self.episode += 1
+        self.is_brief = True
         self._decide(Reason.TOLD_ONCE, now)
-        self.muted = self._desk.mutes.of(self)
-        self._owe_all(Kind.FIRING, now)
+        self._take_part(now)
+        self.change_news(now)
 
     def end(self, reason: Reason, now: Instant) -> None:
         """End it for good: its target is forgotten, or its rule is gone."""
         for timer in (self._for, self._keep, self._settle):
             stop(timer)
-        if not self.is_idle:
+        if self.is_standing or self.memberships or self.state is AlertState.PENDING:
             self.reason = reason
             self._decide(reason, now)
-        was_firing = self.state is AlertState.FIRING
         self.holds = self.flapping = False
         self.state, self.until = AlertState.INACTIVE, now
+        self.ending = Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED
         self._desk.active.pop(self.id, None)
-        if reason is Reason.RULE_GONE and self.episode:
-            self._desk.episodes[self.id] = self.episode
-        self._desk.mutes.cease(self, now)
-        self._desk.mutes.drop(self, now)
-        self.muted = None
-        if was_firing and not any(member.told or member.flap_told for member in self.memberships):
-            self._decide(Reason.ENDED_UNTOLD, now)
-        for member in list(self.memberships):
-            member.count()
-            member.conclude(Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED, now)
-            self.tidy(member)
+        self._waive()
+        self._desk.mutes.review(self, now)
+        self.change_news(now)
+        self._desk.bury(self)
 
     def rebase(self, condition: Condition, now: Instant) -> None:
         """Go on under a changed rule; a `for` that runs is measured anew from when the condition turned true."""
         self.condition = condition
-        if self.state is AlertState.PENDING and self.since is not None:
-            self._start_for(self.since.mono + self.rule.rule.for_)
+        if self.state is AlertState.PENDING and self.pending_since is not None:
+            self._start_for(max(self.pending_since.mono + self.rule.rule.for_, now.mono))
         if self.rule.flap is None and self.flapping:
             self._stop_flapping(now)
 
     def mute(self, mute: Mute | None, now: Instant) -> None:
-        """Let it be kept quiet, or be so no longer.
-
-        What an inhibition kept quiet must go on firing for a while: the inhibiting alert may have ended just before.
-        """
+        """Let it be kept quiet, or be so no longer. What is over by then, and was never told, is not told later."""
         before, self.muted = self.muted, mute
         if mute is not None:
             if before is None or before.by != mute.by:
                 self._decide(mute.reason, now, mute.by)
-            for member in self.memberships:
-                member.was_untold = False
-            return
-        if before is None:
-            return
-        self._decide(Reason.UNMUTED, now, str(before))
-        if not self.is_standing:
-            self._desk.mutes.drop(self, now)
-        for member in list(self.memberships):
-            if before.reason is Reason.INHIBITED:
-                member.not_before = now.mono + max(member.group.route.group_wait, _AFTER_INHIBITION)
-            if not self.flapping or member.news is Kind.SETTLED:
-                member.reconsider(now)
-            member.group.chase(now)
-            self.tidy(member)
-
-    def rehome(self, now: Instant) -> None:
-        """Take the ways that the rules in force give it; what was told before is taken back where it was told.
-
-        One that only owes its end stays where it is.
-        """
-        if not self.is_standing:
-            return
-        left = {member.group: member for member in self.memberships}
-        is_known = any(member.told or member.flap_told for member in self.memberships)
-        self.memberships = []
-        for way in self._desk.router.ways(self):
-            group = self._desk.group(way, self)
-            member = left.pop(group, None) or Membership(self, group)
-            member.channels, member.steps = way.channels, way.steps
-            member.is_known = is_known and not member.told
-            self.memberships.append(member)
-        for group, member in left.items():
-            self.memberships[0].inherit(member)
-            self.memberships[0].group.succeed(group)
-            member.leave()
-        for member in self.memberships:
-            member.count()
-            if member.news is not None or not self.flapping:
-                member.reconsider(now)
-            member.group.chase(now)
+            if not self.is_standing:
+                self._waive()
+                self.change_news(now)
+        elif before is not None and self.can_be_muted:
+            self._decide(Reason.UNMUTED, now, str(before))
+            self.change_news(now)
 
     # --- the table ---------------------------------------------------------------------------------------------------
 
@@ -254,11 +230,11 @@ class LiveAlert:
         rule = self.rule.rule
         after, reason = step
         if after is AlertState.PENDING:
-            self.since, self.until = now, None
             if not rule.for_:
                 self.state = after
                 self._step(Input.FOR_OVER, now)
                 return
+            self.pending_since = now
             self._start_for(now.mono + rule.for_)
         elif happened is Input.FALSE:
             stop(self._for)
@@ -282,70 +258,105 @@ class LiveAlert:
         else:
             self._desk.active[self.id] = self
         if after is AlertState.FIRING and before is not after:
-            self.since, self.until = now, None
-            self.episode += 1
-            self._begin(now)
-            self._change_news(now)
+            self._begin_firing(now)
         elif before is AlertState.FIRING and after is AlertState.INACTIVE:
-            self.until = now
-            self._desk.acks.pop(self.id, None)
-            self._change_news(now)
-            self._cease(now)
+            self._cease_firing(now)
+
+    def _begin_firing(self, now: Instant) -> None:
+        self.since, self.until = now, None
+        self.episode += 1
+        if self.flapping:
+            self._decide(Reason.SUPPRESSED_FLAPPING, now)
+            return
+        self._take_part(now)
+        self.change_news(now)
+
+    def _cease_firing(self, now: Instant) -> None:
+        self.until = now
+        self._desk.acks.pop(self.id, None)
+        if self.flapping:
+            self._decide(Reason.SUPPRESSED_FLAPPING, now)
+            return
+        self._stand_down(now)
 
     # --- what is owed ------------------------------------------------------------------------------------------------
 
-    def _begin(self, now: Instant) -> None:
-        """Stand: inhibit others, be muted by others, and take part in groups."""
-        if not self.flapping:
-            self._desk.mutes.begin(self, now)
+    def _take_part(self, now: Instant) -> None:
+        """Begin to stand: take the ways that the routes give it, inhibit others, be muted by others."""
+        self.not_before = -inf
+        self.take_ways(is_news=True)
+        self._desk.mutes.review(self, now)
 
-    def _cease(self, now: Instant) -> None:
-        """Stand no longer; a mute that keeps back even the end of what was told goes on."""
-        if self.is_standing:
-            return
+    def _stand_down(self, now: Instant) -> None:
+        """Stand no longer. What could not be told before, because something muted it, is not told as over."""
+        if self.muted is not None or now.mono < self.not_before:
+            self._waive()
+        self._desk.mutes.review(self, now)
+        self.change_news(now)
+
+    def take_ways(self, *, is_news: bool) -> None:
+        """Take the ways that the rules in force give it; what was told before is taken back by the first of them.
+
+        `is_news`: all on the way are to be told, unless they know already; else only those that were to be told before,
+        or all if nobody who is still there knows.
+        """
         desk = self._desk
-        owes = any(member.told or member.flap_told for member in self.memberships)
-        desk.mutes.cease(self, now)
-        if self.muted is None or desk.settings.resolve_muted or not owes:
-            desk.mutes.drop(self, now)
-            self.muted = None
+        owed = {channel for member in self.memberships for channel in member.owed}
+        knows = {channel for member in self.memberships for channel in member.beliefs}
+        tells_all = is_news or not any(desk.router.has(channel) for channel in knows)
+        left = {member.group: member for member in self.memberships}
+        self.memberships = []
+        for way in desk.router.ways(self):
+            group = desk.group(way, self)
+            member = left.pop(group, None) or Membership(self, group)
+            member.steps, member.steps_done = way.steps, 0
+            member.owed = {name: None for name in way.channels if name not in knows and (tells_all or name in owed)}
+            self.memberships.append(member)
+        for group, member in left.items():
+            self.memberships[0].inherit(member)
+            self.memberships[0].group.succeed(group)
+            group.drop(member)
 
-    def _change_news(self, now: Instant) -> None:
-        """Compare what is true with what was told; while flapping, nothing is."""
-        if self.flapping:
-            for member in self.memberships:
-                member.count()
-            self._decide(Reason.SUPPRESSED_FLAPPING, now)
-            return
-        if self.state is AlertState.FIRING:
-            self._join()
+    def rehome(self, now: Instant) -> None:
+        """Take the ways that the rules in force give it; one that only owes its end stays where it is."""
+        if self.is_standing:
+            self.take_ways(is_news=False)
+            self.change_news(now)
+
+    def change_news(self, now: Instant) -> None:
+        """Compare what is true with what was told."""
         for member in list(self.memberships):
-            member.count()
             member.reconsider(now)
-            self.tidy(member)
+        self.follow_up(now)
 
-    def _owe_all(self, news: Kind, now: Instant) -> None:
-        self._join()
+    def follow_up(self, now: Instant) -> None:
+        """Leave the groups that have nothing more to tell of it, and see when the others are to remind of it."""
+        for member in list(self.memberships):
+            if member.is_idle:
+                self.memberships.remove(member)
+                member.group.drop(member)
+                if not self.memberships:
+                    self._desk.let_go(self, now)
+            else:
+                member.group.chase(member, now)
+
+    def _waive(self) -> None:
+        """Owe nobody any more that it fired."""
         for member in self.memberships:
-            member.count()
-            member.owe(news, now)
+            member.owed.clear()
 
-    def _join(self) -> None:
-        """Take part in the groups that the routes choose now."""
-        members = {member.group: member for member in self.memberships}
-        for way in self._desk.router.ways(self):
-            group = self._desk.group(way, self)
-            member = members.get(group)
-            if member is None:
-                member = Membership(self, group)
-                self.memberships.append(member)
-            member.channels, member.steps, member.is_known = way.channels, way.steps, False
+    def discharge(self, channel: str) -> None:
+        """Owe a channel nothing any more, whichever group it was owed by."""
+        for member in self.memberships:
+            member.owed.pop(channel, None)
 
-    def tidy(self, member: Membership) -> None:
-        """Leave a group that has nothing more to tell."""
-        if member.is_idle and member in self.memberships:
-            self.memberships.remove(member)
-            member.leave()
+    def member_about(self, channel: str) -> Membership | None:
+        """Return the membership that has told a channel, or is to tell it."""
+        return next((m for m in self.memberships if channel in m.beliefs or channel in m.owed), None)
+
+    def is_known_to(self, channel: str) -> bool:
+        """Tell whether a channel was told of it, and not of its end."""
+        return any(channel in member.beliefs for member in self.memberships)
 
     # --- flapping ----------------------------------------------------------------------------------------------------
 
@@ -365,14 +376,13 @@ class LiveAlert:
             self._desk.timers.start(self._settle, now.mono + flap.settle)
 
     def _start_flapping(self, now: Instant) -> None:
-        if self.state is not AlertState.FIRING:
-            self._begin(now)
+        was_standing = self.is_standing
         self.flapping = True
         self._desk.active[self.id] = self
         self._decide(Reason.FLAPPING_BEGAN, now)
-        self._join()
-        for member in self.memberships:
-            member.owe(None if member.flap_told else Kind.FLAPPING, now)
+        if not was_standing:
+            self._take_part(now)
+        self.change_news(now)
 
     def _stop_flapping(self, now: Instant) -> None:
         self.flapping = False
@@ -381,11 +391,11 @@ class LiveAlert:
         if self.state is AlertState.INACTIVE:
             self._desk.active.pop(self.id, None)
         self._decide(Reason.FLAPPING_ENDED, now)
-        for member in list(self.memberships):
-            member.owe(Kind.SETTLED if member.flap_told else member.difference(), now)
-            member.group.chase(now)
-            self.tidy(member)
-        self._cease(now)
+        if self.state is AlertState.FIRING:
+            self.change_news(now)
+        else:
+            self._waive()
+            self._stand_down(now)
 
     # --- small things ------------------------------------------------------------------------------------------------
 

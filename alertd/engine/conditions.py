@@ -120,6 +120,7 @@ class Condition(ABC):
         alert = self.alerts.get(key)
         if alert is None:
             alert = self.alerts[key] = LiveAlert(self, instance, per)
+            self.desk.adopt(alert)
         return alert
 
 

@@ -56,8 +56,8 @@ class Engine:
         self._registry = Registry(prefix, self._timers, self._out, self)
         self._dirty: dict[Instance, bool] | None = None
         """While a gap is open: the instances touched in it, and whether they went up or down."""
-        self._unjudged: list[Service] = []
-        """Services named by the rules that no event has touched since they became known."""
+        self._unjudged: dict[Service, None] = {}
+        """Services that are new by name, or judged by new rules, and have not been looked at as a whole since."""
         self._calendar_timer = Timer(self._look_at_calendar)
         self._ruleset = ruleset
         self._has_begun = False
@@ -71,8 +71,7 @@ class Engine:
         by_key = registry.by_key
         put = EventKind.PUT
         changes: list[Change] = []
-        if self._dirty is None:
-            self._timers.run(now)
+        self._pass_time(now)
         for event in events:
             kind, key, value, _, revision = event
             if changes and revision != self._desk.revision:
@@ -102,14 +101,10 @@ class Engine:
         for instance, went in dirty.items():
             by_service.setdefault(instance.service, []).append((instance, went))
         for service, changes in by_service.items():
-            for condition in service.conditions:
-                condition.judge(changes, now, calm=True)
+            self._judge_service(service, changes, now, calm=True)
         self._registry.gap_began = None
         self._registry.is_first_listing = False
-        for service in self._unjudged:
-            if service not in by_service:
-                _judge_all(service, now)
-        self._unjudged = []
+        self._judge_unjudged(now)
         return self._finish(now)
 
     def advance(self, now: Instant) -> list[Action]:
@@ -123,6 +118,7 @@ class Engine:
     def load(self, ruleset: Ruleset, now: Instant) -> list[Action]:
         """Judge by `ruleset` from now on; alerts whose rule and target remain live on."""
         self._begin(now)
+        self._desk.mutes.unfile()
         self._install(ruleset, now)
         self._desk.mutes.load(ruleset, now)
         self._desk.rehome(now)
@@ -191,7 +187,7 @@ class Engine:
 
     def silences(self) -> Iterator[tuple[Silence, bool, int]]:
         """Return the silences that are not over, each with whether it holds now, and how many alerts it keeps quiet."""
-        return ((live.silence, live.is_active, len(live.muting)) for live in self._desk.mutes.silences())
+        return ((live.silence, live.is_active, live.standing) for live in self._desk.mutes.silences())
 
     def alert_ids(self) -> Iterator[str]:
         """Return the ids of the same alerts, which costs nothing."""
@@ -241,7 +237,10 @@ class Engine:
         service = instance.service
         for condition in service.conditions:
             condition.forget(instance, now)
+        if self._dirty is not None:
+            self._dirty.pop(instance, None)
         if len(service.instances) == 1 and not service.is_named:
+            self._unjudged.pop(service, None)
             self._leave(service, Reason.FORGOTTEN, now)
 
     # --- the calendar ------------------------------------------------------------------------------------------------
@@ -272,8 +271,7 @@ class Engine:
         self._desk.acks.pop(alert_id, None)
         if alert is not None and was_taken_on and alert.state is AlertState.FIRING:
             self._desk.decide(alert, Reason.UNACKNOWLEDGED, now)
-            for member in alert.memberships:
-                member.group.chase(now)
+            alert.follow_up(now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -286,23 +284,46 @@ class Engine:
                 self._dirty[instance] = self._dirty.get(instance, False) or went
             return
         if len(changes) == 1:
-            for condition in changes[0][0].service.conditions:
-                condition.judge(changes, now, calm=False)
+            self._judge_service(changes[0][0].service, changes, now, calm=False)
             return
         by_service: dict[Service, list[Change]] = {}
         for change in changes:
             by_service.setdefault(change[0].service, []).append(change)
         for service, its in by_service.items():
+            self._judge_service(service, its, now, calm=False)
+
+    def _judge_service(self, service: Service, changes: list[Change], now: Instant, *, calm: bool) -> None:
+        for condition in service.conditions:
+            condition.judge(changes, now, calm=calm)
+        if self._desk.mutes:
             for condition in service.conditions:
-                condition.judge(its, now, calm=False)
+                for instance, _ in changes:
+                    alert = condition.alerts.get(instance)
+                    if alert is not None:
+                        alert.relabel(now)
+
+    def _judge_unjudged(self, now: Instant) -> None:
+        """Judge the services of which more is to be judged than what happened to them."""
+        for service in self._unjudged:
+            for condition in service.conditions:
+                condition.judge_all(now)
+        self._unjudged.clear()
 
     def _finish(self, now: Instant) -> list[Action]:
         """Let deadlines pass (those of this very moment too) and hand over what has been decided."""
-        if self._dirty is None:
-            self._timers.run(now)
+        self._pass_time(now)
         actions = self._out[:]
         self._out.clear()
         return actions
+
+    def _pass_time(self, now: Instant) -> None:
+        """Let deadlines pass, but not while a gap is open; however late, nothing is told that is silenced by now."""
+        if self._dirty is not None:
+            return
+        due = self._calendar_timer.due
+        if due is not None and due <= now.mono:
+            self._look_at_calendar(now)
+        self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
         self._rules = compile_rules(ruleset)
@@ -323,11 +344,9 @@ class Engine:
             if name not in registry.services:
                 service = registry.service(name)
                 service.is_named = True
-                self._unjudged.append(service)
+                self._unjudged[service] = None
         if now is not None and self._dirty is None:
-            for service in self._unjudged:
-                _judge_all(service, now)
-            self._unjudged = []
+            self._judge_unjudged(now)
 
     def _rematch(self, service: Service, now: Instant) -> None:
         """Judge a service by new rules, going on with what they have in common with the old."""
@@ -341,7 +360,7 @@ class Engine:
         for gone in old.values():
             self._end_all(gone, Reason.RULE_GONE, now)
         if service.instances or service.is_named:
-            _judge_all(service, now)
+            self._unjudged[service] = None
         else:
             self._leave(service, Reason.RULE_GONE, now)
             del self._registry.services[service.name]
@@ -375,8 +394,3 @@ def make_condition(rule: CompiledRule, service: Service, desk: Desk) -> Conditio
     if when.changes is not None:
         return Changes(rule, service, desk)
     return FieldValue(rule, service, desk) if when.value is not None else Malformed(rule, service, desk)
-
-
-def _judge_all(service: Service, now: Instant) -> None:
-    for condition in service.conditions:
-        condition.judge_all(now)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from alertd.engine.group import Group
 from alertd.engine.storm import Outlet
-from alertd.model import Decision, Reason
+from alertd.model import Decision, Kind, Reason
 
 if TYPE_CHECKING:
     from alertd.config.schema import Settings
@@ -25,6 +25,7 @@ class Desk:
     """One an engine. `router`, `mutes`, `calendar` and `settings` follow the ruleset in force."""
 
     __slots__ = (
+        "_ended",
         "_outlets",
         "acks",
         "active",
@@ -51,6 +52,8 @@ class Desk:
         """Alerts that are pending, firing or flapping, by id."""
         self.episodes: dict[str, int] = {}
         """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
+        self._ended: dict[str, list[LiveAlert]] = {}
+        """By id, alerts that ended for good and whose end has not been told yet."""
         self.groups: dict[tuple[str, ...], Group] = {}
         self.acks: dict[str, Ack] = {}
         """Acknowledgements by alert id, also of alerts that are not known yet."""
@@ -94,8 +97,49 @@ class Desk:
 
     def rehome(self, now: Instant) -> None:
         """Have every alert take the ways of the router that is in force now; nobody is told anew for that."""
-        alerts: dict[LiveAlert, None] = {}
-        for group in list(self.groups.values()):
-            alerts.update((member.alert, None) for member in group.members)
-        for alert in alerts:
+        for alert in self.alerts():
             alert.rehome(now)
+
+    def alerts(self) -> dict[LiveAlert, None]:
+        """Return all alerts that stand, or owe anybody anything."""
+        return {member.alert: None for group in self.groups.values() for member in group.members}
+
+    # --- alerts that come and go -------------------------------------------------------------------------------------
+
+    def bury(self, alert: LiveAlert) -> None:
+        """Take note that an alert has ended for good."""
+        if alert.memberships:
+            self._ended.setdefault(alert.id, []).append(alert)
+        if alert.ending is Kind.RESOLVED and alert.episode:
+            self.episodes[alert.id] = alert.episode
+
+    def adopt(self, alert: LiveAlert) -> None:
+        """Let an alert whose rule is back go on with what was told before that went."""
+        for before in self._ended.get(alert.id, ()):
+            if before.ending is Kind.RESOLVED:
+                alert.since, alert.until, alert.reason = before.since, before.until, before.reason
+                alert.memberships, before.memberships = before.memberships, []
+                for member in alert.memberships:
+                    member.alert = alert
+        if alert.memberships:
+            self._clear_out(alert.id)
+
+    def is_yet_to_end(self, alert: LiveAlert, channel: str) -> bool:
+        """Tell whether a channel is still to be told the end of one before `alert` on the same rule and target."""
+        return bool(self._ended) and any(each.is_known_to(channel) for each in self._ended.get(alert.id, ()))
+
+    def let_go(self, alert: LiveAlert, now: Instant) -> None:
+        """Let go of an alert that is in no group any more; one that came after it has been waiting for that."""
+        self.mutes.review(alert, now)
+        if alert.ending is not None and self._clear_out(alert.id):
+            successor = self.active.get(alert.id)
+            if successor is not None:
+                successor.change_news(now)
+
+    def _clear_out(self, alert_id: str) -> bool:
+        """Drop those that ended and owe nothing any more; return whether there were any."""
+        ended = self._ended.pop(alert_id, [])
+        owing = [alert for alert in ended if alert.memberships]
+        if owing:
+            self._ended[alert_id] = owing
+        return len(owing) < len(ended)

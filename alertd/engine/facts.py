@@ -7,7 +7,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from alertd import values
-from alertd.model import Alert, InstanceFacts, ServiceFacts
+from alertd.model import Alert, AlertState, InstanceFacts, Kind, ServiceFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,21 +24,25 @@ _COMPARED = 1_000
 """Instances of a service that are looked at for what they have in common."""
 
 
-def describe_alert(alert: LiveAlert) -> Alert:
-    """Return what there is to say of an alert now."""
+def describe_alert(alert: LiveAlert, told: Kind | None = None) -> Alert:
+    """Return what there is to say of an alert now, or in a message that tells `told` of it.
+
+    A resolve speaks of the firing that is over, though its condition may hold again by then.
+    """
     condition = alert.condition
     measure = condition.measure(alert)
+    is_pending = alert.state is AlertState.PENDING and told is not Kind.RESOLVED
     return Alert(
         id=alert.id,
         rule=alert.rule.text,
         service=condition.service.name,
         instance=None if alert.instance is None else alert.instance.name,
         per=None if alert.per is None else {condition.per_field: alert.per},
-        state=alert.state,
+        state=AlertState.INACTIVE if told is Kind.RESOLVED else alert.state,
         flapping=alert.flapping,
         labels={**condition.service.labels, **alert.rule.rule.labels},
-        since=alert.since,
-        until=alert.until,
+        since=alert.pending_since if is_pending else alert.since,
+        until=None if is_pending else alert.until,
         cause=alert.cause,
         reason=alert.reason,
         up=measure.up,

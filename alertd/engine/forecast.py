@@ -35,10 +35,10 @@ def foresee(condition: Condition, name: str | None, cause: Cause | None, now: In
     alert = LiveAlert(condition, instance, None)
     if cause is None and instance is not None and not instance.up and instance.is_known:
         cause = instance.cause
-    alert.cause = cause
+    alert.cause = alert.fault = cause
     desk = condition.desk
     ways = tuple(_way(way, alert, desk, now) for way in desk.router.ways(alert))
-    return Forecast(condition.rule.text, alert.target, desk.mutes.of(alert), ways)
+    return Forecast(condition.rule.text, alert.target, desk.mutes.foresee(alert), ways)
 
 
 def _instance(service: Service, name: str, now: Instant) -> Instance:

@@ -1,55 +1,53 @@
 """What one message speaks of: the alerts of one route that share what it groups by, and when they are told.
 
 A change is told `group_wait` after it, and changes meanwhile join; a firing no sooner than `group_interval` after the
-group's last message. A resolve goes where the firing was told, whatever the routes say now. While something fires that
-nobody has acknowledged, it is repeated every `repeat_interval`, and others are told as the route's steps say.
+group's last message, but at the latest after twice that, so that a trickle of resolves cannot hold it back for ever. A
+resolve goes where the firing was told, whatever the routes say now. While something fires that nobody has acknowledged,
+it is repeated every `repeat_interval`, and others are told as the route's steps say.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
-from alertd.engine.facts import describe_alert, describe_service
-from alertd.engine.storm import Part
+from alertd.engine.message import Part
 from alertd.engine.timers import Timer, stop
-from alertd.model import AlertState, Entry, Escalation, Instant, Kind, Notification, Reason
+from alertd.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from alertd.config.schema import Route
     from alertd.engine.desk import Desk
     from alertd.engine.membership import Membership
+    from alertd.engine.message import Parts
+    from alertd.model import Instant
 
-_SUBJECTS: tuple[tuple[Kind, ...], ...] = (
-    (Kind.FORGOTTEN,),
-    (Kind.FIRING, Kind.RESOLVED),
-    (Kind.FLAPPING,),
-    (Kind.SETTLED,),
-)
-"""Kinds that share a message. What is forgotten comes first: the same target may fire anew."""
-
-Parts = dict[str, list[Part]]
-"""What each channel is told."""
+_SUBJECT = {
+    Kind.FORGOTTEN: Kind.FORGOTTEN,
+    Kind.FIRING: Kind.FIRING,
+    Kind.RESOLVED: Kind.FIRING,
+    Kind.FLAPPING: Kind.FLAPPING,
+    Kind.SETTLED: Kind.SETTLED,
+}
+"""Which kinds share a message, and in which order these are told."""
 
 
 class Group:
-    """The alerts of one group, and what is still to be told of them."""
+    """The alerts of one group, and what is still to be told of them. `digested` are the channels told by digest."""
 
     __slots__ = (
         "_chase",
-        "_last",
         "_news",
-        "_reminders",
         "_spoke",
         "_tell",
         "desk",
-        "firing",
+        "digested",
         "key",
         "labels",
         "members",
+        "reminders",
         "route",
     )
 
@@ -59,12 +57,11 @@ class Group:
         self.desk = desk
         self.route: Route
         self.members: dict[Membership, None] = {}
-        self.firing = 0
-        """How many of its alerts fire."""
-        self._news: dict[Membership, None] = {}
-        self._last = -inf
+        self.digested: set[str] = set()
+        self.reminders = 0
+        self._news: dict[Membership, float] = {}
+        """Who has news, and since when."""
         self._spoke = -inf
-        self._reminders = 0
         self._tell = Timer(self._tell_news)
         self._chase = Timer(self._remind_and_escalate)
 
@@ -73,24 +70,26 @@ class Group:
         """What it is grouped by, as people read it: `apache-minimum/apache`."""
         return name_of(self.labels)
 
-    def wait(self, now: Instant) -> float:
-        """Return in how many seconds a firing of now would be told."""
-        return max(self.route.group_wait, self._last + self.route.group_interval - now.mono)
+    def is_known_to(self, channel: str) -> bool:
+        """Tell whether a channel was told of anything here that it has not been told the end of."""
+        return any(channel in member.beliefs for member in self.members)
+
+    # --- what its members ask ----------------------------------------------------------------------------------------
 
     def note(self, member: Membership, now: Instant) -> None:
         """Take note that `member` has news, and let it be told in time."""
-        self._news[member] = None
-        self._arm(self._tell, max(now.mono + self.route.group_wait, member.not_before))
+        self._news.setdefault(member, now.mono)
+        _arm(self._tell, now.mono + self.route.group_wait, self.desk)
 
-    def chase(self, now: Instant) -> None:
-        """See when to remind and to escalate next; to be called when that may have become sooner."""
-        due = inf
-        for member in self.members:
-            if member.is_pressing:
-                step = member.next_step()
-                due = min(due, self._spoke + self.route.repeat_interval, step[0] if step is not None else inf)
+    def withdraw(self, member: Membership) -> bool:
+        """Take note that `member` has no news; return whether it had."""
+        return self._news.pop(member, None) is not None
+
+    def chase(self, member: Membership, now: Instant) -> None:
+        """See when to remind of `member` and to escalate it; to be called when that may have become sooner."""
+        due = self._due(member, now)
         if due < inf:
-            self.desk.timers.start(self._chase, max(due, now.mono))
+            _arm(self._chase, due, self.desk)
 
     def drop(self, member: Membership) -> None:
         """Let go of one that owes nothing any more; the last one takes the group along once its interval is over."""
@@ -98,190 +97,118 @@ class Group:
         self._news.pop(member, None)
         if self.members:
             return
-        stop(self._chase)
-        if self._last > -inf:
-            self._arm(self._tell, self._last + self.route.group_interval)
+        stop(self._tell)
+        if self._spoke > -inf:
+            self.desk.timers.start(self._chase, self._spoke + self.route.group_interval)
         else:
             self.desk.groups.pop(self.key, None)
 
     def succeed(self, other: Group) -> None:
-        """Take the place of a group that a reload replaced: what it told counts as told here."""
-        self._last = max(self._last, other._last)
+        """Take the place of a group that an alert has left: what that told counts as told here."""
         self._spoke = max(self._spoke, other._spoke)
-        self._reminders = max(self._reminders, other._reminders)
+        self.reminders = max(self.reminders, other.reminders)
+        self.digested |= other.digested
 
-    def _arm(self, timer: Timer, due: float) -> None:
-        if timer.due is None or due < timer.due:
-            self.desk.timers.start(timer, due)
+    def wait(self, now: Instant) -> float:
+        """Return in how many seconds a firing of now would be told."""
+        return max(self.route.group_wait, self._spoke + self.route.group_interval - now.mono)
 
     # --- news --------------------------------------------------------------------------------------------------------
 
     def _tell_news(self, now: Instant) -> None:
-        """Tell all that may be told now; only firings may have to wait on."""
-        if not self.members:
-            self.desk.groups.pop(self.key, None)
-            return
-        telling: list[Membership] = []
-        waiting: dict[Membership, float] = {}
+        """Tell all that may be told now, first of what is forgotten, since the same target may fire anew."""
         news, self._news = self._news, {}
-        for member in news:
-            if member.news is None:
-                continue
-            if member.must_wait:
-                member.withhold(now)
-                continue
-            may = max(self._last + self.route.group_interval, member.not_before)
-            if member.news is Kind.FIRING and now.mono < may:
-                waiting[member] = may
-            else:
-                telling.append(member)
-        for kinds in _SUBJECTS:
-            self._tell_of([member for member in telling if member.news in kinds], now)
-        for member, may in waiting.items():
-            self._news[member] = None
-            self._arm(self._tell, may)
-        for member in [*news, *telling]:
-            member.alert.tidy(member)
-        self.chase(now)
-
-    def _tell_of(self, members: list[Membership], now: Instant) -> None:
-        """Tell each channel what is news to it, and take note of it."""
-        if not members:
-            return
-        self._last = now.mono
-        parts: Parts = {}
-        told: list[tuple[Membership, tuple[str, ...]]] = []
-        for member in members:
-            kind = member.news or Kind.FIRING
-            channels = self._channels_of(member, kind, now)
-            told.append((member, channels))
-            for channel in channels:
-                parts.setdefault(channel, []).append(Part(member, kind, member.belief(channel)))
-        admitted = self._admit(parts, self._channels_told(), now)
-        for member, channels in told:
-            member.mark_told(channels, now)
-        if parts:
+        forgotten = {member: since for member, since in news.items() if member.alert.ending is Kind.FORGOTTEN}
+        others = {member: since for member, since in news.items() if member not in forgotten}
+        has_spoken = [self._tell_of(forgotten, now), self._tell_of(others, now)]
+        if any(has_spoken):
             self._spoke = now.mono
-        for channel in admitted:
-            self._send(channel, parts[channel], now)
 
-    def _admit(self, parts: Parts, before: set[str], now: Instant) -> list[str]:
-        """Return the channels that are told now; for the others it is held, to be digested."""
-        return [
-            channel
-            for channel, its in parts.items()
-            if self.desk.outlet(channel).admits(self, its, now, is_new=channel not in before)
-        ]
+    def _tell_of(self, news: Mapping[Membership, float], now: Instant) -> bool:
+        """Tell of some members; return whether any channel wanted it."""
+        subjects: dict[Kind, Parts] = {subject: {} for subject in dict.fromkeys(_SUBJECT.values())}
+        for member, since in news.items():
+            for channel, kind in member.news():
+                if self._may_tell(Part(member, kind), channel, since, now):
+                    subjects[_SUBJECT[kind]].setdefault(channel, []).append(Part(member, kind))
+        has_spoken = [self._say(parts, now) for parts in subjects.values()]
+        for member in news:
+            member.alert.follow_up(now)
+        return any(has_spoken)
 
-    def _channels_told(self) -> set[str]:
-        """Return the channels that were told of anything which they have not been told the end of."""
-        return {channel for member in self.members for channel in (*member.told, *member.flap_told)}
-
-    def _channels_of(self, member: Membership, kind: Kind, now: Instant) -> tuple[str, ...]:
-        """Return who is told this of `member`: a firing those on its way, all that follows those told before."""
-        before = tuple(dict.fromkeys(member.told + member.flap_told))
+    def _may_tell(self, part: Part, channel: str, since: float, now: Instant) -> bool:
+        """Tell whether a part goes out now; what has to wait is noted again, what is muted waits for that to end."""
+        member, kind = part
+        if member.withholds(channel, kind, now):
+            return False
+        may = -inf
+        if member.is_early(kind, now):
+            may = member.alert.not_before
         if kind is Kind.FIRING:
-            wanted = member.channels
-        elif kind is Kind.FLAPPING:
-            wanted = tuple(dict.fromkeys(before + member.channels))
-        else:
-            wanted = before or member.channels
-        return self._willing(member, kind, wanted, now)
+            interval = self.route.group_interval
+            may = max(may, min(self._spoke + interval, since + 2 * interval))
+        if now.mono >= may:
+            return True
+        self._news[member] = since
+        _arm(self._tell, may, self.desk)
+        return False
 
-    def _willing(self, member: Membership, kind: Kind, wanted: Iterable[str], now: Instant) -> tuple[str, ...]:
-        told = []
-        for channel in wanted:
-            why_not = self.desk.router.wants(channel, kind)
-            self.desk.decide(member.alert, why_not or Reason.TOLD, now, f"{kind} to {channel}")
-            if why_not is None:
-                told.append(channel)
-        return tuple(told)
+    def _say(self, parts: Parts, now: Instant) -> bool:
+        """Let each channel be told its part; return whether any wanted it."""
+        wanted = [self.desk.outlet(channel).tell(self, its, now) for channel, its in parts.items()]
+        return any(wanted)
 
     # --- reminders and escalation ------------------------------------------------------------------------------------
 
     def _remind_and_escalate(self, now: Instant) -> None:
         """Do what is due of both, and see when more is."""
+        if not self.members:
+            self.desk.groups.pop(self.key, None)
+            return
         self._escalate(now)
         if now.mono >= self._spoke + self.route.repeat_interval:
             self._remind(now)
-        self.chase(now)
+        due = min(self._due(member, now) for member in self.members)
+        if due < inf:
+            self.desk.timers.start(self._chase, due)
+
+    def _due(self, member: Membership, now: Instant) -> float:
+        """Return when the next reminder or step about `member` is due, in monotonic seconds, not before `now`."""
+        begins = max(member.alert.not_before, now.mono)
+        if not member.is_pressing(begins):
+            return inf
+        step = member.next_step()
+        due = min(self._spoke + self.route.repeat_interval, step[0] if step is not None else inf)
+        return max(due, begins)
 
     def _escalate(self, now: Instant) -> None:
         parts: Parts = {}
-        before = self._channels_told()
         for member in self.members:
-            while member.is_pressing and (next_step := member.next_step()) and next_step[0] <= now.mono:
-                fresh = [channel for channel in next_step[1].channels if channel not in member.told]
-                channels = self._willing(member, Kind.ESCALATED, fresh, now)
-                for channel in channels:
-                    parts.setdefault(channel, []).append(Part(member, Kind.ESCALATED, member.belief(channel)))
-                member.mark_escalated(channels)
-        for channel in self._admit(parts, before, now):
-            self._send(channel, parts[channel], now)
+            fresh: dict[str, None] = {}
+            while member.is_pressing(now.mono) and (step := member.next_step()) is not None and step[0] <= now.mono:
+                member.steps_done += 1
+                fresh.update(dict.fromkeys(step[1].channels))
+            for channel in fresh:
+                if not member.alert.is_known_to(channel):
+                    parts.setdefault(channel, []).append(Part(member, Kind.ESCALATED))
+        self._say(parts, now)
 
     def _remind(self, now: Instant) -> None:
         parts: Parts = {}
         for member in self.members:
-            if member.is_pressing:
-                for channel in self._willing(member, Kind.REMINDER, member.told, now):
-                    parts.setdefault(channel, []).append(Part(member, Kind.REMINDER, Kind.FIRING))
-        self._reminders += 1
-        self._spoke = now.mono if parts else self._spoke
-        for channel in self._admit(parts, set(parts), now):
-            self._send(channel, parts[channel], now)
-
-    # --- one message -------------------------------------------------------------------------------------------------
-
-    def _send(self, channel: str, parts: Sequence[Part], now: Instant) -> None:
-        """Emit one notification."""
-        entries = tuple(Entry(part.kind, describe_alert(part.member.alert)) for part in parts)
-        kinds = {part.kind for part in parts}
-        alerts = [part.member.alert for part in parts]
-        services = {}
-        for service in dict.fromkeys(alert.condition.service for alert in alerts):
-            spoken_of = [a.instance for a in alerts if a.instance is not None and a.condition.service is service]
-            services[service.name] = describe_service(service, spoken_of)
-        standing = [m for m in self.members if channel in m.told and m.alert.state is AlertState.FIRING]
-        wants_all = channel in self.desk.router.whole_groups
-        spoken = {part.member for part in parts}
-        self.desk.out.append(
-            Notification(
-                id=self._id(channel, parts),
-                kind=Kind.FIRING if Kind.FIRING in kinds else entries[0].kind,
-                channel=channel,
-                group=self.name,
-                entries=entries,
-                services=services,
-                still_firing=len(standing),
-                at=now,
-                next=self._next_steps(parts, now),
-                standing=tuple(describe_alert(m.alert) for m in standing if m not in spoken) if wants_all else (),
-                labels=self.labels,
-            )
-        )
-
-    def _id(self, channel: str, parts: Sequence[Part]) -> str:
-        """Return what names the message: the same on every replica, another for each that differs."""
-        marks = [part.member.mark(part.kind) for part in parts]
-        if parts[0].kind in {Kind.REMINDER, Kind.ESCALATED}:
-            marks.append(f"{self._reminders} {parts[0].member.steps_done}")
-        return sha256("\0".join((channel, self.name, *marks)).encode()).hexdigest()[:12]
-
-    def _next_steps(self, parts: Sequence[Part], now: Instant) -> tuple[Escalation, ...]:
-        """Return who is told next if nobody acts."""
-        steps: dict[tuple[str, ...], float] = {}
-        for member, *_ in parts:
-            if member.is_pressing and member.first_told is not None:
-                for step in member.steps[member.steps_done :]:
-                    at = member.first_told + step.after
-                    steps[step.channels] = min(at, steps.get(step.channels, inf))
-        return tuple(Escalation(channels, now.shifted_to(at)) for channels, at in sorted(steps.items(), key=_by_time))
+            for channel in member.told if member.is_pressing(now.mono) else ():
+                parts.setdefault(channel, []).append(Part(member, Kind.REMINDER))
+        self.reminders += 1
+        self._spoke = now.mono
+        self._say(parts, now)
 
 
 def name_of(labels: Mapping[str, str]) -> str:
     """Return what a group with these labels is called: `apache-minimum/apache`."""
-    return "/".join(labels.values()) or "all"
+    return "/".join(filter(None, labels.values())) or "all"
 
 
-def _by_time(step: tuple[tuple[str, ...], float]) -> float:
-    return step[1]
+def _arm(timer: Timer, due: float, desk: Desk) -> None:
+    """Let `timer` fire at `due` unless it does so earlier."""
+    if timer.due is None or due < timer.due:
+        desk.timers.start(timer, due)

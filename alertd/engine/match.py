@@ -105,7 +105,7 @@ class Labels:
     def _look_up(self, name: str) -> str | None:
         alert = self._alert
         if name == "cause":
-            return alert.cause
+            return alert.fault
         instance = alert.instance
         if instance is None:
             return alert.per if name == alert.condition.per_field else None

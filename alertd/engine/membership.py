@@ -1,150 +1,128 @@
-"""What one group has told, and still owes, of one of its alerts.
+"""What one group has told of one of its alerts, and still owes.
 
-What is owed is never queued. It is the difference between what was last told and what is true now, so an alert that
-fired and ended before anybody was told has one piece of news (it is over), not two; and when flapping or a mute ends,
-the difference is taken again, so that no end state can be swallowed.
+What is owed is never queued. It is the difference between what a channel was last told and what is true now, so an
+alert that fired and ended before anybody was told has one piece of news (it is over), not two; and when flapping, a
+mute or a storm ends, the difference is taken again, so that no end state can be swallowed.
 
-Invariant: once `told` names a channel, exactly one resolved, settled-as-resolved or forgotten message to it follows
-before it is told of a firing again.
+Invariant: of all memberships of an alert, at most one is about a channel. Once that channel was told of a firing,
+exactly one resolved, settled-as-resolved or forgotten message to it follows before it is told of a firing again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alertd.model import AlertState, Kind, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from alertd.engine.alert import LiveAlert
     from alertd.engine.group import Group
     from alertd.engine.routing import Step
     from alertd.model import Instant
 
+_BEGINS = frozenset({Kind.FIRING, Kind.ESCALATED, Kind.SETTLED})
+"""What a channel is told of an alert that fires, and then believes."""
+
+
+class Belief(NamedTuple):
+    """What a channel was told and not told the end of: that it fires (`since` when it knows that), or flaps."""
+
+    kind: Kind
+    since: Instant | None
+
 
 class Membership:
     """One alert in one group.
 
-    `channels` are those to tell that it fires; `told` those that were told so, `flap_told` those told that it flaps.
-    `not_before` holds a firing back, `first_told` counts for escalation (both monotonic seconds), `steps_done` is how
-    many steps of it have been taken. `is_known` says that this firing was told elsewhere, before a reload.
+    `owed` are the channels to tell that it fires, or flaps, and that do not know yet; `beliefs` is what the others
+    know. `steps` are those of its route's escalation, of which `steps_done` have been taken.
     """
 
-    __slots__ = (
-        "alert",
-        "channels",
-        "first_told",
-        "flap_told",
-        "group",
-        "is_counted",
-        "is_known",
-        "news",
-        "not_before",
-        "steps",
-        "steps_done",
-        "told",
-        "was_untold",
-    )
+    __slots__ = ("alert", "beliefs", "group", "owed", "steps", "steps_done")
 
     def __init__(self, alert: LiveAlert, group: Group) -> None:
         self.alert = alert
         self.group = group
-        self.channels: tuple[str, ...] = ()
+        self.beliefs: dict[str, Belief] = {}
+        self.owed: dict[str, None] = {}
         self.steps: tuple[Step, ...] = ()
-        self.told: tuple[str, ...] = ()
-        self.flap_told: tuple[str, ...] = ()
-        self.news: Kind | None = None
-        self.was_untold = self.is_known = self.is_counted = False
-        self.not_before = 0.0
-        self.first_told: float | None = None
         self.steps_done = 0
         group.members[self] = None
 
     @property
     def is_idle(self) -> bool:
         """Whether it has told nothing that must be taken back, and owes nothing."""
-        return self.alert.state is AlertState.INACTIVE and not (
-            self.told or self.flap_told or self.news or self.alert.flapping
-        )
+        return not (self.beliefs or self.owed or self.alert.is_standing)
 
     @property
-    def is_pressing(self) -> bool:
-        """Whether people are to be reminded of it, and others told if they do nothing."""
+    def is_firing(self) -> bool:
+        """Whether the alert fires."""
+        return self.alert.state is AlertState.FIRING
+
+    def is_pressing(self, at: float) -> bool:
+        """Tell whether, at `at` (monotonic seconds), people are to be reminded of it, and others told of it."""
         alert = self.alert
-        if not self.told or alert.state is not AlertState.FIRING or alert.flapping or alert.muted is not None:
+        if at < alert.not_before:
+            return False
+        if alert.state is not AlertState.FIRING or alert.flapping or alert.muted is not None or not self.told:
             return False
         return alert.ack is None
 
+    @property
+    def told(self) -> list[str]:
+        """The channels that know that it fires."""
+        return [channel for channel, belief in self.beliefs.items() if belief.kind is Kind.FIRING]
+
     # --- what is owed ------------------------------------------------------------------------------------------------
 
-    def difference(self) -> Kind | None:
-        """Compare what is true with what was told."""
-        if self.alert.state is AlertState.FIRING:
-            if self.told or self.is_known:
-                return None
-            self.was_untold = self.alert.muted is None and not self.not_before
-            return Kind.FIRING
-        return Kind.RESOLVED if self.told or self.was_untold else None
+    def difference(self, channel: str) -> Kind | None:
+        """Compare what is true with what a channel that this is about was told."""
+        alert = self.alert
+        belief = self.beliefs.get(channel)
+        if alert.ending is not None:
+            return alert.ending if belief is not None else None
+        if alert.flapping:
+            return None if belief is not None and belief.kind is Kind.FLAPPING else Kind.FLAPPING
+        if belief is not None and belief.kind is Kind.FLAPPING:
+            return Kind.SETTLED
+        if alert.state is AlertState.FIRING or alert.is_brief:
+            return Kind.FIRING if belief is None else None
+        return Kind.RESOLVED
+
+    def news(self) -> list[tuple[str, Kind]]:
+        """Return what is to be told, and to which channel."""
+        found = ((channel, self.difference(channel)) for channel in (*self.beliefs, *self.owed))
+        return [(channel, kind) for channel, kind in found if kind is not None]
 
     def reconsider(self, now: Instant) -> None:
-        """Let the difference be told, if there is one; what flapping came to is told whatever the difference."""
-        self.owe(Kind.SETTLED if self.news is Kind.SETTLED else self.difference(), now)
-
-    def owe(self, news: Kind | None, now: Instant) -> None:
-        """Let `news` be told instead of any before; None is nothing."""
-        if news is None and self.news is not None:
-            self.group.desk.decide(self.alert, Reason.ENDED_UNTOLD, now)
-        self.news = news
-        if news is not None:
+        """Let the difference be told, if there is one."""
+        if self.news():
             self.group.note(self, now)
+        elif self.group.withdraw(self):
+            self.group.desk.decide(self.alert, Reason.ENDED_UNTOLD, now)
 
-    def conclude(self, kind: Kind, now: Instant) -> None:
-        """Owe the end of the alert, as `kind`, to those who were told anything."""
-        self.told = tuple(dict.fromkeys(self.told + self.flap_told))
-        self.flap_told = ()
-        self.owe(kind if self.told else None, now)
-
-    def inherit(self, other: Membership) -> None:
-        """Go on with what another group told and owes of the same alert."""
-        self.told = tuple(dict.fromkeys(self.told + other.told))
-        self.flap_told = tuple(dict.fromkeys(self.flap_told + other.flap_told))
-        self.news = self.news or other.news
-        self.was_untold = self.was_untold or other.was_untold
-        self.is_known = self.is_known and not self.told
-        self.not_before = max(self.not_before, other.not_before)
-        moments = [moment for moment in (self.first_told, other.first_told) if moment is not None]
-        self.first_told = min(moments, default=None)
-        self.steps_done = max(self.steps_done, other.steps_done)
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether a mute keeps the news back.
+    def withholds(self, channel: str, kind: Kind, now: Instant) -> bool:
+        """Tell whether a mute keeps `kind` back, and say so if it does; or whether an earlier end is to be told first.
 
         What was told is taken back all the same, unless the settings want that to wait as well.
         """
-        if self.alert.muted is None:
-            return False
-        if self.alert.state is AlertState.FIRING or self.news in {Kind.FIRING, Kind.FLAPPING}:
+        mute, desk = self.alert.muted, self.group.desk
+        if channel not in self.beliefs and desk.is_yet_to_end(self.alert, channel):
             return True
-        if self.news is Kind.FORGOTTEN:
+        if mute is None or kind is Kind.FORGOTTEN:
             return False
-        return not (self.told or self.flap_told) or not self.group.desk.settings.resolve_muted
+        if self._is_end(kind) and desk.settings.resolve_muted:
+            return False
+        desk.decide(self.alert, mute.reason, now, f"{kind} not told: {mute}")
+        return True
 
-    def withhold(self, now: Instant) -> None:
-        """Let a mute keep the news back; once nothing mutes the alert, the difference is taken again."""
-        mute = self.alert.muted
-        if mute is not None:
-            self.group.desk.decide(self.alert, mute.reason, now, f"{self.news} not told: {mute}")
-        self.was_untold = False
-        if self.news is not Kind.SETTLED:
-            self.news = None
+    def is_early(self, kind: Kind, now: Instant) -> bool:
+        """Tell whether an inhibition that has just ended still holds `kind` back."""
+        return now.mono < self.alert.not_before and not self._is_end(kind)
 
-    def belief(self, channel: str) -> Kind | None:
-        """Return what a channel was told of the alert and not taken back: that it flaps, or fires."""
-        if channel in self.flap_told:
-            return Kind.FLAPPING
-        return Kind.FIRING if channel in self.told else None
+    def _is_end(self, kind: Kind) -> bool:
+        """Tell whether `kind` says that it fires no longer."""
+        return kind in (Kind.RESOLVED, Kind.FORGOTTEN) or (kind is Kind.SETTLED and not self.is_firing)
 
     def mark(self, kind: Kind) -> str:
         """Return what names this piece of news: the same on every replica."""
@@ -152,42 +130,44 @@ class Membership:
 
     # --- what was told -----------------------------------------------------------------------------------------------
 
-    def mark_told(self, channels: Iterable[str], now: Instant) -> None:
-        """Take note that the news went out to `channels`."""
-        news, self.news = self.news, None
-        self.was_untold = False
-        self.not_before = 0.0
-        if news is Kind.FLAPPING:
-            self.flap_told = tuple(channels)
-            return
-        self.flap_told = ()
-        if self.alert.state is not AlertState.FIRING:
-            self.told, self.first_told, self.steps_done = (), None, 0
-            return
-        self.told = tuple(channels)
-        if self.first_told is None:
-            self.first_told = now.mono
+    def note_told(self, channel: str, kind: Kind, now: Instant) -> None:
+        """Take note that a channel was told `kind`."""
+        before = self.beliefs.get(channel)
+        since = before.since if before is not None else None
+        if kind is Kind.FLAPPING:
+            self.beliefs[channel] = Belief(kind, since)
+        elif kind in _BEGINS and self.alert.state is AlertState.FIRING:
+            self.beliefs[channel] = Belief(Kind.FIRING, since or now)
+        elif kind is not Kind.REMINDER:
+            self.beliefs.pop(channel, None)
+        if kind is not Kind.REMINDER:
+            self.alert.discharge(channel)
+        if not self.beliefs:
+            self.steps_done = 0
 
-    def mark_escalated(self, channels: tuple[str, ...]) -> None:
-        """Take note that `channels` were told as well."""
-        self.told = tuple(dict.fromkeys(self.told + channels))
-        self.steps_done += 1
+    def note_unwanted(self, channel: str, kind: Kind) -> None:
+        """Take note that a channel does not want `kind`, or is gone: an end counts as told, a beginning as not owed."""
+        if kind in (Kind.RESOLVED, Kind.FORGOTTEN):
+            self.beliefs.pop(channel, None)
+        self.owed.pop(channel, None)
+
+    def inherit(self, other: Membership) -> None:
+        """Go on with what another group told of the same alert."""
+        self.beliefs.update(other.beliefs)
+
+    # --- escalation --------------------------------------------------------------------------------------------------
+
+    @property
+    def first_told(self) -> float | None:
+        """When somebody was first told that it fires, in monotonic seconds."""
+        return min((belief.since.mono for belief in self.beliefs.values() if belief.since is not None), default=None)
 
     def next_step(self) -> tuple[float, Step] | None:
         """Return when (monotonic seconds) the next step of escalation is due, and the step."""
-        if self.first_told is None or self.steps_done >= len(self.steps):
+        if self.steps_done >= len(self.steps):
+            return None
+        first_told = self.first_told
+        if first_told is None:
             return None
         step = self.steps[self.steps_done]
-        return self.first_told + step.after, step
-
-    def count(self) -> None:
-        """Let the group know whether the alert fires."""
-        fires = self.alert.state is AlertState.FIRING
-        self.group.firing += fires - self.is_counted
-        self.is_counted = fires
-
-    def leave(self) -> None:
-        """Be in the group no longer."""
-        self.group.firing -= self.is_counted
-        self.is_counted = False
-        self.group.drop(self)
+        return first_told + step.after, step

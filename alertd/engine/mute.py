@@ -5,8 +5,9 @@ mutes what it matches, a window's while the window is open. An inhibition mutes 
 `if` matches fires, with all of `equal` the same on both; what one of the two has not is not the same. An alert that is
 on both sides is muted only by one that is not, so that two never mute each other.
 
-Matchers are filed under what they want exactly, so the cost of an alert does not grow with their number, nor with the
-number of alerts that fire.
+An alert is filed under all that concerns it when it begins to stand, and anew when what matchers see of it changes.
+Matchers are filed under what they want exactly. So the cost of an alert does not grow with the number of silences and
+inhibitions, nor with the number of alerts that fire.
 """
 
 from __future__ import annotations
@@ -25,21 +26,31 @@ if TYPE_CHECKING:
     from alertd.engine.desk import Desk
     from alertd.model import Instant, Silence
 
+_AFTER_INHIBITION = 60.0
+"""Seconds for which what was inhibited must still fire, at least, before it is told."""
+
 Equal = tuple[str, ...]
 """The values of an inhibition's `equal`."""
 
 Shelf = dict[Equal, dict["LiveAlert", None]]
 
+Source = tuple[Shelf, "LiveInhibition", Equal]
+"""Where an alert that inhibits is filed."""
+
 
 class LiveSilence:
-    """A silence in force, or waiting for its window; `muting` are the alerts that it matches while it is active."""
+    """A silence in force, or waiting for its window.
 
-    __slots__ = ("is_active", "matcher", "muting", "silence")
+    While it is active, `muting` are the alerts that it matches, of which `standing` stand; the others owe an end.
+    """
+
+    __slots__ = ("is_active", "matcher", "muting", "silence", "standing")
 
     def __init__(self, silence: Silence) -> None:
         self.silence = silence
         self.matcher = Matcher(silence.match)
         self.muting: dict[LiveAlert, None] = {}
+        self.standing = 0
         self.is_active = False
 
     def covers(self, now: Instant, windows: frozenset[str]) -> bool:
@@ -51,14 +62,17 @@ class LiveSilence:
 
 
 class LiveInhibition:
-    """One inhibition, and by the values of `equal` which alerts inhibit and which would be muted."""
+    """One inhibition: by the values of `equal`, which alerts inhibit and which would be muted.
 
-    __slots__ = ("equal", "pure", "targets", "twofold", "wants_muted", "wants_source")
+    `twofold` are those that inhibit, but would be muted as well; `pure` those that only inhibit.
+    """
+
+    __slots__ = ("_equal", "pure", "targets", "twofold", "wants_muted", "wants_source")
 
     def __init__(self, inhibition: Inhibition) -> None:
         self.wants_source = Matcher(inhibition.if_)
         self.wants_muted = Matcher(inhibition.mute)
-        self.equal = inhibition.equal
+        self._equal = inhibition.equal
         self.pure: Shelf = {}
         self.twofold: Shelf = {}
         self.targets: Shelf = {}
@@ -66,7 +80,7 @@ class LiveInhibition:
     def values(self, labels: Labels) -> Equal | None:
         """Return the values of `equal` of an alert; None if it lacks one."""
         values = []
-        for name in self.equal:
+        for name in self._equal:
             text = labels.get(name)
             if text is None:
                 return None
@@ -82,112 +96,125 @@ class LiveInhibition:
 
 
 class Roles:
-    """Where an alert is filed: where it inhibits, where it would be inhibited, and which silences match it."""
+    """Where an alert is filed: which silences match it, what would inhibit it, and what it inhibits.
 
-    __slots__ = ("silences", "sources", "targets")
+    `targets` says of each inhibition whether the alert is twofold to it. `stands` is what the alert did when filed.
+    """
+
+    __slots__ = ("silences", "sources", "stands", "targets")
 
     def __init__(self) -> None:
-        self.sources: list[tuple[LiveInhibition, Shelf, Equal]] = []
-        self.targets: list[tuple[Shelf, Equal]] = []
-        self.silences: list[LiveSilence] = []
+        self.silences: dict[LiveSilence, None] = {}
+        self.targets: list[tuple[LiveInhibition, Equal, bool]] = []
+        self.sources: list[Source] = []
+        self.stands = False
+
+    @property
+    def inhibitor(self) -> LiveAlert | None:
+        """An alert that inhibits the one filed here, if any fires."""
+        found = (
+            inhibition.source_for(values, is_twofold=is_twofold) for inhibition, values, is_twofold in self.targets
+        )
+        return next((source for source in found if source is not None), None)
+
+    def mute(self, inhibitor: LiveAlert | None) -> Mute | None:
+        """Return what keeps the alert quiet: a silence rather than an inhibition."""
+        for live in self.silences:
+            return Mute(Reason.SILENCED, live.silence.id, live.silence.comment)
+        return None if inhibitor is None else Mute(Reason.INHIBITED, inhibitor.rule.rule.name, inhibitor.target)
+
+
+_NOWHERE = Roles()
+"""Where an alert is filed that nothing concerns."""
 
 
 class Mutes:
     """All silences and inhibitions of an engine."""
 
-    __slots__ = ("_desk", "_index", "_roles", "_silences", "_sources", "_targets")
+    __slots__ = ("_desk", "_roles", "_silences", "_sources", "_targets", "_wanted")
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._silences: dict[str, LiveSilence] = {}
-        self._index: MatcherIndex[LiveSilence] = MatcherIndex()
+        self._wanted: MatcherIndex[LiveSilence] = MatcherIndex()
+        """What the silences that are active want."""
         self._sources: MatcherIndex[LiveInhibition] = MatcherIndex()
         self._targets: MatcherIndex[LiveInhibition] = MatcherIndex()
         self._roles: dict[LiveAlert, Roles] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any alert may be concerned."""
+        return bool(self._wanted or self._targets)
+
     # --- what an alert asks ------------------------------------------------------------------------------------------
 
-    def of(self, alert: LiveAlert) -> Mute | None:
-        """Return what keeps an alert quiet now."""
-        if not self._index and not self._targets:
-            return None
-        labels = Labels(alert)
-        for silenced_by in self._index.matching(labels):
-            return Mute(Reason.SILENCED, silenced_by.silence.id, silenced_by.silence.comment)
-        for inhibition in self._targets.matching(labels):
-            values = inhibition.values(labels)
-            if values is not None:
-                is_twofold = inhibition.wants_source.matches(labels)
-                source = inhibition.source_for(values, is_twofold=is_twofold)
-                if source is not None:
-                    return Mute(Reason.INHIBITED, source.rule.rule.name, source.target)
-        return None
-
-    def begin(self, alert: LiveAlert, now: Instant) -> None:
-        """Take in that an alert begins to fire, or to flap."""
-        if not self._index and not self._targets and not self._sources:
+    def review(self, alert: LiveAlert, now: Instant) -> None:
+        """File an alert anew: it began to stand or ceased to, owes nothing any more, or its labels changed."""
+        before = self._roles.pop(alert, None)
+        if before is None and not self:
             return
-        self.cease(alert, now)
-        self.drop(alert, now)
-        woken = self._take_roles(alert)
-        alert.mute(self.of(alert), now)
-        self._judge(woken, now)
+        before = before or _NOWHERE
+        roles = self._roles_of(alert) if alert.can_be_muted else _NOWHERE
+        woken = self._move(alert, before, roles)
+        self._judge([alert, *woken], now)
+        for live in before.silences if before.stands and not roles.stands else ():
+            self._lift_if_resolved(live, now)
 
-    def cease(self, alert: LiveAlert, now: Instant) -> None:
-        """Take in that an alert fires no longer, and so inhibits nothing."""
-        roles = self._roles.get(alert)
-        if roles is None:
-            return
-        woken: list[LiveAlert] = []
-        for inhibition, shelf, values in roles.sources:
-            if _take_out(shelf, values, alert):
-                woken += inhibition.targets.get(values, ())
-        roles.sources = []
-        self._judge(woken, now)
+    def foresee(self, alert: LiveAlert) -> Mute | None:
+        """Return what would keep an alert quiet that is not filed."""
+        roles = self._roles_of(alert)
+        return roles.mute(roles.inhibitor)
 
-    def drop(self, alert: LiveAlert, now: Instant) -> None:
-        """Take in that nothing needs to keep an alert quiet any longer."""
-        roles = self._roles.pop(alert, None)
-        if roles is None:
-            return
-        for shelf, values in roles.targets:
-            _take_out(shelf, values, alert)
-        for live in roles.silences:
-            live.muting.pop(alert, None)
-            if live.silence.until_resolved and not live.muting and live.is_active:
-                self._desk.out.append(Lifted(live.silence.id, now))
-                self.lift(live.silence.id, now)
-
-    def _take_roles(self, alert: LiveAlert) -> list[LiveAlert]:
-        """File an alert under all that concerns it; return those that it may mute from now on."""
+    def _roles_of(self, alert: LiveAlert) -> Roles:
         labels = Labels(alert)
         roles = Roles()
-        woken: list[LiveAlert] = []
-        for live in self._index.matching(labels):
+        roles.stands = alert.is_standing
+        roles.silences = dict.fromkeys(self._wanted.matching(labels))
+        targets = dict.fromkeys(self._targets.matching(labels))
+        sources = dict.fromkeys(self._sources.matching(labels))
+        for inhibition in targets:
+            values = inhibition.values(labels)
+            if values is not None:
+                roles.targets.append((inhibition, values, inhibition in sources))
+        for inhibition in sources if roles.stands else ():
+            values = inhibition.values(labels)
+            if values is not None:
+                shelf = inhibition.twofold if inhibition in targets else inhibition.pure
+                roles.sources.append((shelf, inhibition, values))
+        return roles
+
+    def _move(self, alert: LiveAlert, before: Roles, after: Roles) -> list[LiveAlert]:
+        """File an alert under `after` instead of `before`; return those that may be muted, or unmuted, by that."""
+        for live in before.silences:
+            live.muting.pop(alert, None)
+            live.standing -= before.stands
+        for inhibition, values, _ in before.targets:
+            _take_out(inhibition.targets, values, alert)
+        for live in after.silences:
             live.muting[alert] = None
-            roles.silences.append(live)
-        mutable = dict.fromkeys(self._targets.matching(labels))
-        for inhibition in mutable:
-            values = inhibition.values(labels)
-            if values is not None:
-                inhibition.targets.setdefault(values, {})[alert] = None
-                roles.targets.append((inhibition.targets, values))
-        for inhibition in self._sources.matching(labels):
-            values = inhibition.values(labels)
-            if values is not None:
-                shelf = inhibition.twofold if inhibition in mutable else inhibition.pure
-                if not shelf.get(values):
-                    woken += inhibition.targets.get(values, ())
-                shelf.setdefault(values, {})[alert] = None
-                roles.sources.append((inhibition, shelf, values))
-        if roles.sources or roles.targets or roles.silences:
-            self._roles[alert] = roles
-        return woken
+            live.standing += after.stands
+        for inhibition, values, _ in after.targets:
+            inhibition.targets.setdefault(values, {})[alert] = None
+        if after.silences or after.targets or after.sources:
+            self._roles[alert] = after
+        ceased = [source for source in before.sources if source not in after.sources]
+        begun = [source for source in after.sources if source not in before.sources]
+        turned = [source for source in ceased if _take_out(source[0], source[2], alert)]
+        for shelf, inhibition, values in begun:
+            if not shelf.get(values):
+                turned.append((shelf, inhibition, values))
+            shelf.setdefault(values, {})[alert] = None
+        return [target for _, inhibition, values in turned for target in inhibition.targets.get(values, ())]
 
     def _judge(self, alerts: Iterable[LiveAlert], now: Instant) -> None:
         """Find out anew what keeps each of these quiet."""
         for alert in dict.fromkeys(alerts):
-            mute = self.of(alert)
+            roles = self._roles.get(alert, _NOWHERE)
+            inhibitor = roles.inhibitor
+            if alert.is_inhibited and inhibitor is None:
+                alert.not_before = now.mono + _AFTER_INHIBITION
+            alert.is_inhibited = inhibitor is not None
+            mute = roles.mute(inhibitor)
             if mute != alert.muted:
                 alert.mute(mute, now)
 
@@ -229,40 +256,59 @@ class Mutes:
             return
         live.is_active = is_active
         if is_active:
-            self._index.add(live, live.matcher)
-            for alert in self._standing():
-                if live.matcher.matches(Labels(alert)):
-                    live.muting[alert] = None
-                    self._roles.setdefault(alert, Roles()).silences.append(live)
-        else:
-            self._index.remove(live, live.matcher)
-        self._judge(list(live.muting), now)
+            self._wanted.add(live, live.matcher)
+            for alert in self._desk.alerts():
+                if alert.can_be_muted and live.matcher.matches(Labels(alert)):
+                    roles = self._roles.setdefault(alert, Roles())
+                    roles.stands = alert.is_standing
+                    roles.silences[live] = live.muting[alert] = None
+                    live.standing += roles.stands
+            self._judge(list(live.muting), now)
+            return
+        self._wanted.remove(live, live.matcher)
+        muted, live.muting, live.standing = live.muting, {}, 0
+        for alert in muted:
+            self._roles[alert].silences.pop(live, None)
+        self._judge(muted, now)
 
-    def _standing(self) -> list[LiveAlert]:
-        return [alert for alert in self._desk.active.values() if alert.is_standing]
+    def _lift_if_resolved(self, live: LiveSilence, now: Instant) -> None:
+        """End a silence that was to last until all is resolved, and all is."""
+        if live.silence.until_resolved and live.is_active and not live.standing:
+            self._desk.out.append(Lifted(live.silence.id, now))
+            self.lift(live.silence.id, now)
 
-    # --- inhibitions -------------------------------------------------------------------------------------------------
+    # --- a ruleset ---------------------------------------------------------------------------------------------------
+
+    def unfile(self) -> None:
+        """Take all alerts out, to be filed by another ruleset; until then they stay muted or not, as they are."""
+        self._roles = {}
+        self._wanted, self._sources, self._targets = MatcherIndex(), MatcherIndex(), MatcherIndex()
 
     def load(self, ruleset: Ruleset, now: Instant) -> None:
         """Go by the inhibitions and the silences of a ruleset; those that people made stay."""
-        self._sources, self._targets = MatcherIndex(), MatcherIndex()
         for inhibition in map(LiveInhibition, ruleset.inhibit):
             self._sources.add(inhibition, inhibition.wants_source)
             self._targets.add(inhibition, inhibition.wants_muted)
-        kept = {silence.id: silence for silence in ruleset.silences}
-        for silence_id, live in list(self._silences.items()):
-            if live.silence.source and kept.get(silence_id) != live.silence:
-                self.lift(silence_id, now)
-        for silence in ruleset.silences:
-            if silence.id not in self._silences:
-                self.add(silence, now)
-        standing = self._standing()
+        muted_before = [live for live in self._silences.values() if live.standing]
+        self._take_silences(ruleset.silences, now)
+        alerts = self._desk.alerts()
+        for alert in alerts:
+            if alert.can_be_muted:
+                self._move(alert, _NOWHERE, self._roles_of(alert))
+        self._judge(alerts, now)
+        for live in muted_before:
+            self._lift_if_resolved(live, now)
+
+    def _take_silences(self, kept: Iterable[Silence], now: Instant) -> None:
+        """Have the silences of a ruleset besides those of people, and want what those want that hold now."""
+        made = {key: live for key, live in self._silences.items() if not live.silence.source}
+        coded = {silence.id: LiveSilence(silence) for silence in kept}
+        self._silences = {**made, **coded}
         for live in self._silences.values():
-            live.muting.clear()
-        self._roles.clear()
-        for alert in standing:
-            self._take_roles(alert)
-        self._judge(standing, now)
+            live.muting, live.standing = {}, 0
+            live.is_active = live.covers(now, self._desk.calendar.open)
+            if live.is_active:
+                self._wanted.add(live, live.matcher)
 
 
 def _take_out(shelf: Shelf, values: Equal, alert: LiveAlert) -> bool:

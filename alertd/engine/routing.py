@@ -7,6 +7,7 @@ once; only matchers that look at the instance, and windows, are asked each time.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class Router:
         self._calendar = calendar
         everyone = tuple(ruleset.channels) or (LOG_CHANNEL,)
         self._default_channels = ruleset.route.channels or everyone
-        self._legs = tuple(_make_leg(route) for route in ruleset.routes)
+        self._legs = _make_legs(ruleset.routes)
         self._resolved_wanted = {name: channel.send_resolved for name, channel in ruleset.channels.items()}
         self._resolved_wanted[LOG_CHANNEL] = True
         self.whole_groups = {name for name, channel in ruleset.channels.items() if channel.webhook is not None}
@@ -88,6 +89,10 @@ class Router:
         if plan is None or plan.router is not self:
             plan = condition.plan = self._plan(condition)
         return plan.ways if plan.ways is not None else self._decide(plan, Labels(alert), condition)
+
+    def has(self, channel: str) -> bool:
+        """Tell whether a channel is there."""
+        return channel in self._resolved_wanted
 
     def wants(self, channel: str, kind: Kind) -> Reason | None:
         """Return why `channel` is not told of `kind`, or None if it is."""
@@ -139,8 +144,15 @@ class Router:
         return tuple(ways)
 
 
-def _make_leg(route: Route) -> _Leg:
-    match = route.match
-    key = repr((route.default, sorted(match.is_.items()), sorted(match.not_.items()), route.during, route.group_by))
-    steps = tuple(Step(step.after, step.channels) for step in route.escalate)
-    return _Leg(route, key, Matcher(match), steps)
+def _make_legs(routes: Iterable[Route]) -> tuple[_Leg, ...]:
+    """Make routes ready. Those that want and group by the same are told apart by which of them comes first."""
+    seen: Counter[str] = Counter()
+    legs = []
+    for route in routes:
+        match = route.match
+        about = (route.default, sorted(match.is_.items()), sorted(match.not_.items()), route.during, route.group_by)
+        text = repr(about)
+        steps = tuple(Step(step.after, step.channels) for step in route.escalate)
+        legs.append(_Leg(route, f"{text} {seen[text]}", Matcher(match), steps))
+        seen[text] += 1
+    return tuple(legs)

@@ -3,157 +3,134 @@
 While the storm goes on, a digest is told at the end of each such time; it is over when one passes in which nothing was
 held back. What was told in a digest counts as told, and what becomes of those groups comes digested too.
 
-What is held is, for each alert, what the channel believed before and what it would have been told last. The digest
-tells the difference of the two, so that what came and went meanwhile is told once or not at all.
+Of what is held no more is kept than whom it is about. What the digest says is worked out when it is told, so that what
+came and went meanwhile is told once or not at all, and what has been muted meanwhile is not.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from alertd.engine.facts import describe_alert, describe_service
+from alertd.engine.message import Part, compose, compose_digest
 from alertd.engine.timers import Timer
-from alertd.model import Alert, AlertState, Entry, Instant, Kind, Notification, Reason
+from alertd.model import Instant, Kind, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from alertd.engine.alert import LiveAlert
     from alertd.engine.desk import Desk
     from alertd.engine.group import Group
-    from alertd.engine.membership import Membership
-    from alertd.engine.registry import Service
-
-DIGEST = "digest"
-"""The name of the group that a digest speaks of."""
-
-_REPEATS = frozenset({Kind.REMINDER, Kind.ESCALATED})
-
-
-class Part(NamedTuple):
-    """One alert's part of a message; `belief` is what the channel was told of it before: that it fires, or flaps."""
-
-    member: Membership
-    kind: Kind
-    belief: Kind | None
-
-
-class _Held(NamedTuple):
-    """What a channel believes of an alert, what it would have been told last, and the alert as it was then."""
-
-    belief: Kind | None
-    kind: Kind
-    alert: Alert
-    mark: str
-    service: Service
 
 
 class Outlet:
     """What goes to one channel."""
 
-    __slots__ = ("_channel", "_desk", "_digested", "_held", "_recent", "_storm_until", "_timer", "_waiting")
+    __slots__ = ("_channel", "_desk", "_digested", "_digests", "_held", "_recent", "_storm_until", "_timer")
 
     def __init__(self, channel: str, desk: Desk) -> None:
         self._channel = channel
         self._desk = desk
         self._recent: dict[tuple[str, ...], float] = {}
         """The keys of the groups told of lately, and since when."""
-        self._held: dict[str, _Held] = {}
-        """By alert id."""
-        self._digested: set[tuple[str, ...]] = set()
-        self._waiting: set[tuple[str, ...]] = set()
-        """Keys of groups of which something is held: what follows must not overtake it."""
+        self._held: dict[LiveAlert, Part] = {}
+        """The last that was to be told of each alert."""
+        self._digested: dict[LiveAlert, None] = {}
+        """What was told by digest and still fires, as far as the channel knows."""
+        self._digests = 0
         self._storm_until = -inf
         self._timer = Timer(self._flush)
 
-    def admits(self, group: Group, parts: Sequence[Part], now: Instant, *, is_new: bool) -> bool:
-        """Tell whether `parts` go out now; if not, they are held for the digest.
-
-        `is_new`: the channel has not been told of anything in the group that it has not been told the end of.
-        """
-        key = group.key
-        if key not in self._waiting:
-            if is_new:
-                self._digested.discard(key)
-                if self._is_calm(key, now):
-                    self._recent.setdefault(key, now.mono)
-                    return True
-            elif key not in self._digested:
-                return True
-        self._digested.add(key)
-        self._waiting.add(key)
-        for part in parts:
-            self._hold(part, now)
-        if self._timer.due is None:
-            begun = next(iter(self._recent.values()), now.mono)
-            end = begun + self._desk.settings.storm.within
-            self._desk.timers.start(self._timer, self._storm_until if now.mono < self._storm_until else end)
-        return False
+    def tell(self, group: Group, parts: Sequence[Part], now: Instant) -> bool:
+        """Tell the channel `parts` of a group, at once or in its next digest; return whether it wants any of it."""
+        wanted = [part for part in parts if self._wants(part, now)]
+        if not wanted:
+            return False
+        if self._admits(group, now):
+            self._note_told(wanted, now)
+            self._desk.out.append(compose(group, self._channel, wanted, now))
+        else:
+            self._hold(wanted, now)
+        return True
 
     def is_storming(self, key: tuple[str, ...], now: Instant) -> bool:
-        """Tell whether what a group tells now is held for the digest."""
-        storm = self._desk.settings.storm
-        lately = sum(since > now.mono - storm.within for since in self._recent.values())
-        is_full = key not in self._recent and lately >= storm.above
-        return key in self._waiting or now.mono < self._storm_until or is_full
+        """Tell whether what a group that is new to the channel tells now is held for the digest."""
+        lately = self._lately(now)
+        is_full = len(lately) >= self._desk.settings.storm.above
+        return now.mono < self._storm_until or (is_full and key not in lately)
 
-    def _is_calm(self, key: tuple[str, ...], now: Instant) -> bool:
-        """Tell whether one more group may be told of by itself; the same one again is not one more."""
-        storm = self._desk.settings.storm
-        while self._recent and next(iter(self._recent.values())) <= now.mono - storm.within:
-            del self._recent[next(iter(self._recent))]
-        return now.mono >= self._storm_until and (key in self._recent or len(self._recent) < storm.above)
+    # --- which way ---------------------------------------------------------------------------------------------------
 
-    def _hold(self, part: Part, now: Instant) -> None:
-        alert = part.member.alert
-        self._desk.decide(alert, Reason.HELD_IN_STORM, now, f"to {self._channel}")
-        before = self._held.get(alert.id)
-        if before is not None and part.kind in _REPEATS:
-            return
-        belief = part.belief if before is None else before.belief
-        mark, service = part.member.mark(part.kind), alert.condition.service
-        self._held[alert.id] = _Held(belief, part.kind, describe_alert(alert), mark, service)
+    def _wants(self, part: Part, now: Instant) -> bool:
+        why_not = self._desk.router.wants(self._channel, part.kind)
+        if why_not is None:
+            return True
+        self._desk.decide(part.member.alert, why_not, now, f"{part.kind} to {self._channel}")
+        part.member.note_unwanted(self._channel, part.kind)
+        return False
+
+    def _admits(self, group: Group, now: Instant) -> bool:
+        """Tell whether a group may speak for itself: always if it has not been digested since it was new."""
+        if not group.is_known_to(self._channel):
+            group.digested.discard(self._channel)
+            if not self.is_storming(group.key, now):
+                self._recent = self._lately(now)
+                self._recent.setdefault(group.key, now.mono)
+                return True
+        elif self._channel not in group.digested:
+            return True
+        group.digested.add(self._channel)
+        return False
+
+    def _lately(self, now: Instant) -> dict[tuple[str, ...], float]:
+        since = now.mono - self._desk.settings.storm.within
+        return {key: at for key, at in self._recent.items() if at > since}
+
+    # --- the digest --------------------------------------------------------------------------------------------------
+
+    def _hold(self, parts: Iterable[Part], now: Instant) -> None:
+        for part in parts:
+            alert = part.member.alert
+            self._desk.decide(alert, Reason.HELD_IN_STORM, now, f"{part.kind} to {self._channel}")
+            self._held[alert] = part
+        if self._timer.due is None:
+            begun = next(iter(self._lately(now).values()), now.mono)
+            end = begun + self._desk.settings.storm.within
+            self._desk.timers.start(self._timer, self._storm_until if now.mono < self._storm_until else end)
 
     def _flush(self, now: Instant) -> None:
         """Tell all that was held, as one."""
-        entries: list[Entry] = []
-        marks: list[str] = []
-        services = {}
-        for held in self._held.values():
-            kind = _difference(held)
-            if kind is not None:
-                entries.append(Entry(kind, held.alert))
-                marks.append(held.mark)
-                if held.service.name not in services:
-                    services[held.service.name] = describe_service(held.service, listed=0)
-        self._held = {}
-        self._waiting.clear()
-        self._recent.clear()
+        held, self._held = {part.member.alert: part for part in self._held.values()}, {}
         self._storm_until = now.mono + self._desk.settings.storm.within
-        if not entries:
-            return
-        self._desk.out.append(
-            Notification(
-                id=sha256("\0".join((self._channel, DIGEST, *marks)).encode()).hexdigest()[:12],
-                kind=Kind.DIGEST,
-                channel=self._channel,
-                group=DIGEST,
-                entries=tuple(entries),
-                services=services,
-                still_firing=sum(entry.alert.state is AlertState.FIRING for entry in entries),
-                at=now,
-            )
-        )
+        due = [part for part in (self._due(part, now) for part in held.values()) if part is not None]
+        wanted = [part for part in due if self._wants(part, now)]
+        if wanted:
+            self._digests += 1
+            self._note_told(wanted, now)
+            digested = {**self._digested, **dict.fromkeys(part.member.alert for part in wanted)}
+            self._digested = {alert: None for alert in digested if alert.is_known_to(self._channel)}
+            number, firing = self._digests, len(self._digested)
+            self._desk.out.append(compose_digest(self._channel, wanted, number, firing, now))
+        for part in held.values():
+            part.member.alert.follow_up(now)
 
+    def _due(self, held: Part, now: Instant) -> Part | None:
+        """Return what is to be told of an alert that something was held of."""
+        alert = held.member.alert
+        member = alert.member_about(self._channel)
+        kind = member.difference(self._channel) if member is not None else None
+        if member is not None and kind is not None:
+            is_kept_back = member.withholds(self._channel, kind, now) or member.is_early(kind, now)
+            return None if is_kept_back else Part(member, kind)
+        is_known = member is not None
+        if held.kind in (Kind.REMINDER, Kind.ESCALATED) and held.member in alert.memberships:
+            if held.member.is_pressing(now.mono) and is_known is (held.kind is Kind.REMINDER):
+                return held
+            held.member.steps_done = 0
+        return None
 
-def _difference(held: _Held) -> Kind | None:
-    """Return what is to be told of an alert, None if the channel believes what is true already."""
-    belief, kind, alert = held.belief, held.kind, held.alert
-    if belief is Kind.FLAPPING:
-        return None if kind is Kind.FLAPPING else Kind.SETTLED
-    if kind in _REPEATS or kind in {Kind.FLAPPING, Kind.FORGOTTEN}:
-        return kind
-    if alert.state is not AlertState.FIRING and kind is not Kind.FIRING:
-        return Kind.RESOLVED
-    return None if belief is Kind.FIRING else Kind.FIRING
+    def _note_told(self, parts: Iterable[Part], now: Instant) -> None:
+        for part in parts:
+            self._desk.decide(part.member.alert, Reason.TOLD, now, f"{part.kind} to {self._channel}")
+            part.member.note_told(self._channel, part.kind, now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from alertd.config.schema import Channel, Inhibition, Route, Rule, Ruleset, ServiceSpec, Settings
 from alertd.engine.core import Engine
@@ -24,6 +24,9 @@ from alertd.model import (
     Silence,
     Transition,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUIET = {"group_wait": "0s", "group_interval": "0s", "repeat_interval": "999d"}
 """What the default route of a story says of times: at once, and never again."""
@@ -57,6 +60,11 @@ def route(**fields: Any) -> Route:
     return Route(match=meant, **{**QUIET, **fields})
 
 
+def default_route(**fields: Any) -> Route:
+    """Return a default route."""
+    return route(default=True, **fields)
+
+
 def inhibition(if_: dict[str, str], mute: dict[str, str], *equal: str) -> Inhibition:
     """Return an inhibition."""
     source, muted = ({key: (text,) for key, text in each.items()} for each in (if_, mute))
@@ -76,10 +84,13 @@ def ruleset(*rules: Rule, **fields: Any) -> Ruleset:
 class Story:
     """One engine from its start."""
 
-    def __init__(self, *rules: Rule, up: tuple[str, ...] = (), **fields: Any) -> None:
-        self.engine = Engine(ruleset(*rules, **fields), PREFIX)
+    def __init__(
+        self, *rules: Rule, up: tuple[str, ...] = (), make: Callable[[Ruleset, bytes], Any] = Engine, **fields: Any
+    ) -> None:
+        self.engine: Engine = make(ruleset(*rules, **fields), PREFIX)
         self.actions: list[Action] = []
         self.now = instant(0)
+        self._ahead = timedelta()
         self._revision = 100
         self.actions += self.engine.open_gap(self.now)
         self.put(*up, kind=EventKind.FOUND)
@@ -88,14 +99,24 @@ class Story:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def at(self, when: float) -> Self:
-        """Let time pass until `when`, seconds after the epoch."""
-        target = instant(when)
+        """Let time pass until `when`, seconds after the epoch on the monotonic clock."""
+        target = self._instant(when)
         assert target.mono >= self.now.mono, "a story goes forward"
         while (due := self.engine.next_deadline()) is not None and due <= target.mono:
             self.now = target.shifted_to(max(due, self.now.mono))
             self.actions += self.engine.advance(self.now)
         self.now = target
         return self
+
+    def step_wall(self, by: float) -> Self:
+        """Let somebody set the wall clock forward, or back; the engine sees it when it is next woken."""
+        self._ahead += timedelta(seconds=by)
+        self.now = self._instant(self.now.mono - 1000)
+        return self
+
+    def _instant(self, when: float) -> Instant:
+        moment = instant(when)
+        return moment._replace(wall=moment.wall + self._ahead)
 
     def reload(self, *rules: Rule, **fields: Any) -> Self:
         """Put another ruleset in force."""

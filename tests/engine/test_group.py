@@ -102,10 +102,13 @@ def test_a_resolve_goes_where_the_firing_was_told() -> None:
 
 
 def test_a_channel_that_is_gone_is_not_told_and_that_is_said() -> None:
-    """Nothing is sent into the void in silence."""
+    """Nothing is sent into the void in silence; where nobody who is left knows, those are told who are."""
     story = Story(rule(), up=("apache/a",), channels=TWO).at(10).expire("apache/a").reload(rule()).at(20).up("apache/a")
-    assert [line for line in story.told if "resolved" in line] == []
+    assert story.told[2:] == ["10 firing r apache/a", "20 resolved r apache/a"]
     assert "20 channel-gone apache/a" in story.reasons
+    one = Story(rule(), up=("apache/a",), channels=TWO).at(10).expire("apache/a")
+    one.reload(rule(), channels={"ops": TWO["ops"], "new": TWO["ops"]}).at(20).up("apache/a")
+    assert one.told[2:] == ["20 resolved r apache/a to ops"]
 
 
 def test_ids_are_a_function_of_what_is_told() -> None:
