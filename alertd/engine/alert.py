@@ -182,7 +182,7 @@ class LiveAlert:
         self.is_brief = True
         self._decide(Reason.TOLD_ONCE, now)
         self._take_part(now)
-        self._change_news(now)
+        self.change_news(now)
 
     def end(self, reason: Reason, now: Instant) -> None:
         """End it for good: its target is forgotten, or its rule is gone."""
@@ -194,10 +194,11 @@ class LiveAlert:
         self.holds = self.flapping = False
         self.state, self.until = AlertState.INACTIVE, now
         self.ending = Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED
-        self._desk.dismiss(self)
+        self._desk.active.pop(self.id, None)
         self._waive()
         self._desk.mutes.review(self, now)
-        self._change_news(now)
+        self.change_news(now)
+        self._desk.bury(self)
 
     def rebase(self, condition: Condition, now: Instant) -> None:
         """Go on under a changed rule; a `for` that runs is measured anew from when the condition turned true."""
@@ -215,10 +216,10 @@ class LiveAlert:
                 self._decide(mute.reason, now, mute.by)
             if not self.is_standing:
                 self._waive()
-                self._change_news(now)
+                self.change_news(now)
         elif before is not None and self.can_be_muted:
             self._decide(Reason.UNMUTED, now, str(before))
-            self._change_news(now)
+            self.change_news(now)
 
     # --- the table ---------------------------------------------------------------------------------------------------
 
@@ -268,7 +269,7 @@ class LiveAlert:
             self._decide(Reason.SUPPRESSED_FLAPPING, now)
             return
         self._take_part(now)
-        self._change_news(now)
+        self.change_news(now)
 
     def _cease_firing(self, now: Instant) -> None:
         self.until = now
@@ -291,7 +292,7 @@ class LiveAlert:
         if self.muted is not None or now.mono < self.not_before:
             self._waive()
         self._desk.mutes.review(self, now)
-        self._change_news(now)
+        self.change_news(now)
 
     def take_ways(self, *, is_news: bool) -> None:
         """Take the ways that the rules in force give it; what was told before is taken back by the first of them.
@@ -320,9 +321,9 @@ class LiveAlert:
         """Take the ways that the rules in force give it; one that only owes its end stays where it is."""
         if self.is_standing:
             self.take_ways(is_news=False)
-            self._change_news(now)
+            self.change_news(now)
 
-    def _change_news(self, now: Instant) -> None:
+    def change_news(self, now: Instant) -> None:
         """Compare what is true with what was told."""
         for member in list(self.memberships):
             member.reconsider(now)
@@ -381,7 +382,7 @@ class LiveAlert:
         self._decide(Reason.FLAPPING_BEGAN, now)
         if not was_standing:
             self._take_part(now)
-        self._change_news(now)
+        self.change_news(now)
 
     def _stop_flapping(self, now: Instant) -> None:
         self.flapping = False
@@ -391,7 +392,7 @@ class LiveAlert:
             self._desk.active.pop(self.id, None)
         self._decide(Reason.FLAPPING_ENDED, now)
         if self.state is AlertState.FIRING:
-            self._change_news(now)
+            self.change_news(now)
         else:
             self._waive()
             self._stand_down(now)

@@ -71,8 +71,7 @@ class Engine:
         by_key = registry.by_key
         put = EventKind.PUT
         changes: list[Change] = []
-        if self._dirty is None:
-            self._timers.run(now)
+        self._pass_time(now)
         for event in events:
             kind, key, value, _, revision = event
             if changes and revision != self._desk.revision:
@@ -312,11 +311,19 @@ class Engine:
 
     def _finish(self, now: Instant) -> list[Action]:
         """Let deadlines pass (those of this very moment too) and hand over what has been decided."""
-        if self._dirty is None:
-            self._timers.run(now)
+        self._pass_time(now)
         actions = self._out[:]
         self._out.clear()
         return actions
+
+    def _pass_time(self, now: Instant) -> None:
+        """Let deadlines pass, but not while a gap is open; however late, nothing is told that is silenced by now."""
+        if self._dirty is not None:
+            return
+        due = self._calendar_timer.due
+        if due is not None and due <= now.mono:
+            self._look_at_calendar(now)
+        self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
         self._rules = compile_rules(ruleset)

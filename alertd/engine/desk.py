@@ -25,11 +25,11 @@ class Desk:
     """One an engine. `router`, `mutes`, `calendar` and `settings` follow the ruleset in force."""
 
     __slots__ = (
+        "_ended",
         "_outlets",
         "acks",
         "active",
         "calendar",
-        "ended",
         "episodes",
         "groups",
         "mutes",
@@ -52,8 +52,8 @@ class Desk:
         """Alerts that are pending, firing or flapping, by id."""
         self.episodes: dict[str, int] = {}
         """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
-        self.ended: dict[str, LiveAlert] = {}
-        """Alerts that ended for good, and whose end has not been told yet."""
+        self._ended: dict[str, list[LiveAlert]] = {}
+        """By id, alerts that ended for good and whose end has not been told yet."""
         self.groups: dict[tuple[str, ...], Group] = {}
         self.acks: dict[str, Ack] = {}
         """Acknowledgements by alert id, also of alerts that are not known yet."""
@@ -106,27 +106,40 @@ class Desk:
 
     # --- alerts that come and go -------------------------------------------------------------------------------------
 
-    def dismiss(self, alert: LiveAlert) -> None:
-        """Let an alert end for good."""
-        self.active.pop(alert.id, None)
+    def bury(self, alert: LiveAlert) -> None:
+        """Take note that an alert has ended for good."""
         if alert.memberships:
-            self.ended[alert.id] = alert
+            self._ended.setdefault(alert.id, []).append(alert)
         if alert.ending is Kind.RESOLVED and alert.episode:
             self.episodes[alert.id] = alert.episode
 
     def adopt(self, alert: LiveAlert) -> None:
         """Let an alert whose rule is back go on with what was told before that went."""
-        before = self.ended.get(alert.id)
-        if before is None or before.ending is not Kind.RESOLVED:
-            return
-        del self.ended[alert.id]
-        alert.since, alert.until, alert.reason = before.since, before.until, before.reason
-        alert.memberships, before.memberships = before.memberships, []
-        for member in alert.memberships:
-            member.alert = alert
+        for before in self._ended.get(alert.id, ()):
+            if before.ending is Kind.RESOLVED:
+                alert.since, alert.until, alert.reason = before.since, before.until, before.reason
+                alert.memberships, before.memberships = before.memberships, []
+                for member in alert.memberships:
+                    member.alert = alert
+        if alert.memberships:
+            self._clear_out(alert.id)
+
+    def is_yet_to_end(self, alert: LiveAlert, channel: str) -> bool:
+        """Tell whether a channel is still to be told the end of one before `alert` on the same rule and target."""
+        return bool(self._ended) and any(each.is_known_to(channel) for each in self._ended.get(alert.id, ()))
 
     def let_go(self, alert: LiveAlert, now: Instant) -> None:
-        """Let go of an alert that is in no group any more."""
-        if self.ended.get(alert.id) is alert:
-            del self.ended[alert.id]
+        """Let go of an alert that is in no group any more; one that came after it has been waiting for that."""
         self.mutes.review(alert, now)
+        if alert.ending is not None and self._clear_out(alert.id):
+            successor = self.active.get(alert.id)
+            if successor is not None:
+                successor.change_news(now)
+
+    def _clear_out(self, alert_id: str) -> bool:
+        """Drop those that ended and owe nothing any more; return whether there were any."""
+        ended = self._ended.pop(alert_id, [])
+        owing = [alert for alert in ended if alert.memberships]
+        if owing:
+            self._ended[alert_id] = owing
+        return len(owing) < len(ended)

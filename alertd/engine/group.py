@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from alertd.engine.message import Parts
     from alertd.model import Instant
 
-_SUBJECT = {Kind.FORGOTTEN: 0, Kind.FIRING: 1, Kind.RESOLVED: 1, Kind.FLAPPING: 2, Kind.SETTLED: 3}
-"""Kinds that share a message, and in which order. What is forgotten comes first: the same target may fire anew."""
+_SUBJECT = {
+    Kind.FORGOTTEN: Kind.FORGOTTEN,
+    Kind.FIRING: Kind.FIRING,
+    Kind.RESOLVED: Kind.FIRING,
+    Kind.FLAPPING: Kind.FLAPPING,
+    Kind.SETTLED: Kind.SETTLED,
+}
+"""Which kinds share a message, and in which order these are told."""
 
 
 class Group:
@@ -110,22 +116,30 @@ class Group:
     # --- news --------------------------------------------------------------------------------------------------------
 
     def _tell_news(self, now: Instant) -> None:
-        """Tell all that may be told now; only what begins may have to wait on."""
+        """Tell all that may be told now, first of what is forgotten, since the same target may fire anew."""
         news, self._news = self._news, {}
-        subjects: tuple[Parts, ...] = ({}, {}, {}, {})
-        for member, since in news.items():
-            for channel, kind in member.news():
-                if self._may_tell(member, kind, since, now):
-                    subjects[_SUBJECT[kind]].setdefault(channel, []).append(Part(member, kind))
-        has_spoken = [self._say(parts, now) for parts in subjects]
+        forgotten = {member: since for member, since in news.items() if member.alert.ending is Kind.FORGOTTEN}
+        others = {member: since for member, since in news.items() if member not in forgotten}
+        has_spoken = [self._tell_of(forgotten, now), self._tell_of(others, now)]
         if any(has_spoken):
             self._spoke = now.mono
+
+    def _tell_of(self, news: Mapping[Membership, float], now: Instant) -> bool:
+        """Tell of some members; return whether any channel wanted it."""
+        subjects: dict[Kind, Parts] = {subject: {} for subject in dict.fromkeys(_SUBJECT.values())}
+        for member, since in news.items():
+            for channel, kind in member.news():
+                if self._may_tell(Part(member, kind), channel, since, now):
+                    subjects[_SUBJECT[kind]].setdefault(channel, []).append(Part(member, kind))
+        has_spoken = [self._say(parts, now) for parts in subjects.values()]
         for member in news:
             member.alert.follow_up(now)
+        return any(has_spoken)
 
-    def _may_tell(self, member: Membership, kind: Kind, since: float, now: Instant) -> bool:
-        """Tell whether `kind` goes out now; what has to wait is noted again, what is muted waits for that to end."""
-        if member.withholds(kind, now):
+    def _may_tell(self, part: Part, channel: str, since: float, now: Instant) -> bool:
+        """Tell whether a part goes out now; what has to wait is noted again, what is muted waits for that to end."""
+        member, kind = part
+        if member.withholds(channel, kind, now):
             return False
         may = -inf
         if member.is_early(kind, now):

@@ -101,12 +101,14 @@ class Membership:
         elif self.group.withdraw(self):
             self.group.desk.decide(self.alert, Reason.ENDED_UNTOLD, now)
 
-    def withholds(self, kind: Kind, now: Instant) -> bool:
-        """Tell whether a mute keeps `kind` back, and say so if it does.
+    def withholds(self, channel: str, kind: Kind, now: Instant) -> bool:
+        """Tell whether a mute keeps `kind` back, and say so if it does; or whether an earlier end is to be told first.
 
         What was told is taken back all the same, unless the settings want that to wait as well.
         """
         mute, desk = self.alert.muted, self.group.desk
+        if channel not in self.beliefs and desk.is_yet_to_end(self.alert, channel):
+            return True
         if mute is None or kind is Kind.FORGOTTEN:
             return False
         if self._is_end(kind) and desk.settings.resolve_muted:

@@ -121,7 +121,7 @@ class Outlet:
         member = alert.member_about(self._channel)
         kind = member.difference(self._channel) if member is not None else None
         if member is not None and kind is not None:
-            is_kept_back = member.withholds(kind, now) or member.is_early(kind, now)
+            is_kept_back = member.withholds(self._channel, kind, now) or member.is_early(kind, now)
             return None if is_kept_back else Part(member, kind)
         is_known = member is not None
         if held.kind in (Kind.REMINDER, Kind.ESCALATED) and held.member in alert.memberships:

@@ -96,8 +96,11 @@ class Ledger:
         if key in self._struck:
             self._struck.discard(key)
             (self.flapping if kind is Kind.SETTLED else self.firing).update([key] if kind in _GOES_ON else ())
+        if key[0] in self.spared and kind in (Kind.FIRING, Kind.ESCALATED, Kind.FLAPPING):
+            self.firing.discard(key)
+            self.flapping.discard(key)
         if kind in (Kind.FIRING, Kind.ESCALATED):
-            assert key not in self.firing or key[0] in self.spared, f"{what} told as firing twice"
+            assert key not in self.firing, f"{what} told as firing twice"
             assert key not in self.flapping, f"{what} told as firing while flapping"
             assert fires, f"{what} told as firing, and does not"
             self.firing.add(key)
