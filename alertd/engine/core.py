@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from alertd.config.schema import Ruleset
+    from alertd.engine.alert import LiveAlert
     from alertd.engine.rules import CompiledRule
     from alertd.model import Cause
 
@@ -283,8 +284,9 @@ class Engine:
             for instance, went in changes:
                 self._dirty[instance] = self._dirty.get(instance, False) or went
             return
-        if len(changes) == 1:
-            self._judge_service(changes[0][0].service, changes, now, calm=False)
+        if len(changes) == 1 and not self._desk.mutes.are_needed:
+            for condition in changes[0][0].service.conditions:
+                condition.judge(changes, now, calm=False)
             return
         by_service: dict[Service, list[Change]] = {}
         for change in changes:
@@ -293,14 +295,15 @@ class Engine:
             self._judge_service(service, its, now, calm=False)
 
     def _judge_service(self, service: Service, changes: list[Change], now: Instant, *, calm: bool) -> None:
+        """Judge what happened to a service; what stands all the while may have got other labels by it."""
+        touched: list[LiveAlert] = []
+        if self._desk.mutes.are_needed:
+            found = (condition.alerts.get(change[0]) for condition in service.conditions for change in changes)
+            touched = [alert for alert in found if alert is not None and alert.is_standing]
         for condition in service.conditions:
             condition.judge(changes, now, calm=calm)
-        if self._desk.mutes:
-            for condition in service.conditions:
-                for instance, _ in changes:
-                    alert = condition.alerts.get(instance)
-                    if alert is not None:
-                        alert.relabel(now)
+        for alert in touched:
+            alert.relabel(now)
 
     def _judge_unjudged(self, now: Instant) -> None:
         """Judge the services of which more is to be judged than what happened to them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from alertd.values import as_written, look_up
 
@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 VARYING = frozenset({"instance", "cause"})
 """Built-ins that differ among the alerts of one rule on one service."""
 
-_UNSELECTIVE = ("cause", "severity")
-_SELECTIVE = ("instance", "service", "rule")
+_RANK = ("instance", "service", "rule", "", "cause", "severity")
+"""Names by how likely their value tells one alert from others; "" stands for all other names."""
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -88,19 +88,24 @@ class Where:
 
 
 class Labels:
-    """The one namespace as one alert fills it, asked by name; the values are those of the moment of asking."""
+    """The one namespace as one alert fills it, asked by name; each value is that of when it was first asked for."""
 
-    __slots__ = ("_alert", "_constants", "_fields")
+    __slots__ = ("_alert", "_constants", "_fields", "_found")
 
     def __init__(self, alert: LiveAlert) -> None:
         self._alert = alert
         self._constants = alert.condition.constants
         self._fields: Mapping[str, object] | None = None
+        self._found: dict[str, str | None] = {}
 
     def get(self, name: str) -> str | None:
         """Return what `name` stands for, as it is written; None if the alert has no such thing."""
         text = self._constants.get(name)
-        return text if text is not None else self._look_up(name)
+        if text is not None:
+            return text
+        if name not in self._found:
+            self._found[name] = self._look_up(name)
+        return self._found[name]
 
     def _look_up(self, name: str) -> str | None:
         alert = self._alert
@@ -116,15 +121,24 @@ class Labels:
         return as_written(look_up(self._fields, name))
 
 
-class Matcher:
-    """A `match:` made ready. `exact` has the names that it wants to have one of a few values, without a wildcard."""
+class Place(NamedTuple):
+    """Where a matcher may be filed: one of `texts` is how the value of `name` begins, up to `length` (None: all)."""
 
-    __slots__ = ("_tests", "exact")
+    name: str
+    length: int | None
+    texts: tuple[str, ...]
+
+
+class Matcher:
+    """A `match:` made ready. `places` are where it may be filed, those that most likely tell alerts apart first."""
+
+    __slots__ = ("_tests", "places")
 
     def __init__(self, match: Match) -> None:
         self._tests = [(name, any_of(patterns), True) for name, patterns in match.is_.items()]
         self._tests += [(name, any_of(patterns), False) for name, patterns in match.not_.items()]
-        self.exact = {name: values for name, values in match.is_.items() if not any(map(is_glob, values))}
+        places = (_place_of(name, patterns) for name, patterns in match.is_.items())
+        self.places = sorted((place for place in places if place.length != 0), key=_rank)
 
     def matches(self, labels: Labels) -> bool:
         """Tell whether an alert is meant."""
@@ -146,29 +160,46 @@ class Matcher:
 
 
 class MatcherIndex(Generic[Item]):
-    """Finds who means an alert without asking all: each matcher is filed under one name that it wants exactly."""
+    """Finds who means an alert without asking all: each matcher is filed in the least crowded of its places."""
 
-    __slots__ = ("_filed", "_others")
+    __slots__ = ("_filed", "_others", "_places")
 
     def __init__(self) -> None:
-        self._filed: dict[str, dict[str, dict[Item, Matcher]]] = {}
+        self._filed: dict[tuple[str, int | None], dict[str, dict[Item, Matcher]]] = {}
         self._others: dict[Item, Matcher] = {}
+        self._places: dict[Item, Place] = {}
 
     def add(self, item: Item, matcher: Matcher) -> None:
         """File `item`, which means what `matcher` matches."""
-        for shelf in self._shelves(matcher):
-            shelf[item] = matcher
+        place = min(matcher.places, key=self._crowd, default=None)
+        if place is None:
+            self._others[item] = matcher
+            return
+        self._places[item] = place
+        shelves = self._filed.setdefault((place.name, place.length), {})
+        for text in place.texts:
+            shelves.setdefault(text, {})[item] = matcher
 
-    def remove(self, item: Item, matcher: Matcher) -> None:
-        """Take `item` out again."""
-        for shelf in self._shelves(matcher):
-            shelf.pop(item, None)
+    def remove(self, item: Item) -> None:
+        """Take `item` out again, if it has been added."""
+        self._others.pop(item, None)
+        place = self._places.pop(item, None)
+        if place is None:
+            return
+        shelves = self._filed[place.name, place.length]
+        for text in place.texts:
+            del shelves[text][item]
+            if not shelves[text]:
+                del shelves[text]
+        if not shelves:
+            del self._filed[place.name, place.length]
 
     def matching(self, labels: Labels) -> Iterator[Item]:
         """Yield who means an alert."""
-        for name, shelves in self._filed.items():
+        for (name, length), shelves in self._filed.items():
             text = labels.get(name)
-            for item, matcher in shelves.get(text, {}).items() if text is not None else ():
+            shelf = shelves.get(text[:length]) if text is not None else None
+            for item, matcher in shelf.items() if shelf else ():
                 if matcher.matches(labels):
                     yield item
         for item, matcher in self._others.items():
@@ -178,17 +209,19 @@ class MatcherIndex(Generic[Item]):
     def __bool__(self) -> bool:
         return bool(self._filed or self._others)
 
-    def _shelves(self, matcher: Matcher) -> list[dict[Item, Matcher]]:
-        name = _most_selective(matcher.exact)
-        if name is None:
-            return [self._others]
-        shelves = self._filed.setdefault(name, {})
-        return [shelves.setdefault(value, {}) for value in dict.fromkeys(matcher.exact[name])]
+    def _crowd(self, place: Place) -> int:
+        shelves = self._filed.get((place.name, place.length), {})
+        return max(len(shelves.get(text, ())) for text in place.texts)
 
 
-def _most_selective(exact: Mapping[str, tuple[str, ...]]) -> str | None:
-    """Return the name whose value most likely tells one alert from others."""
-    names = [name for name in _SELECTIVE if name in exact]
-    names += [name for name in exact if name not in _SELECTIVE and name not in _UNSELECTIVE]
-    names += [name for name in _UNSELECTIVE if name in exact]
-    return names[0] if names else None
+def _place_of(name: str, patterns: Iterable[str]) -> Place:
+    """Return where a matcher that wants `name` to match one of `patterns` may be filed; of length 0 for nowhere."""
+    texts = [_WILD.split(pattern, maxsplit=1)[0] for pattern in patterns]
+    length = min(map(len, texts)) if any(map(is_glob, patterns)) else None
+    return Place(name, length, tuple(dict.fromkeys(text[:length] for text in texts)))
+
+
+def _rank(place: Place) -> tuple[bool, int]:
+    """Return an order: what is wanted exactly first, then by how likely the name tells one alert from others."""
+    rank = _RANK.index(place.name) if place.name in _RANK else _RANK.index("")
+    return place.length is not None, rank

@@ -131,7 +131,7 @@ _NOWHERE = Roles()
 class Mutes:
     """All silences and inhibitions of an engine."""
 
-    __slots__ = ("_desk", "_roles", "_silences", "_sources", "_targets", "_wanted")
+    __slots__ = ("_desk", "_roles", "_silences", "_sources", "_targets", "_wanted", "are_needed")
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -141,17 +141,15 @@ class Mutes:
         self._sources: MatcherIndex[LiveInhibition] = MatcherIndex()
         self._targets: MatcherIndex[LiveInhibition] = MatcherIndex()
         self._roles: dict[LiveAlert, Roles] = {}
-
-    def __bool__(self) -> bool:
-        """Whether any alert may be concerned."""
-        return bool(self._wanted or self._targets)
+        self.are_needed = False
+        """Whether any silence is active, or there is any inhibition."""
 
     # --- what an alert asks ------------------------------------------------------------------------------------------
 
     def review(self, alert: LiveAlert, now: Instant) -> None:
         """File an alert anew: it began to stand or ceased to, owes nothing any more, or its labels changed."""
         before = self._roles.pop(alert, None)
-        if before is None and not self:
+        if before is None and not self.are_needed:
             return
         before = before or _NOWHERE
         roles = self._roles_of(alert) if alert.can_be_muted else _NOWHERE
@@ -256,7 +254,7 @@ class Mutes:
             return
         live.is_active = is_active
         if is_active:
-            self._wanted.add(live, live.matcher)
+            self._want(live)
             for alert in self._desk.alerts():
                 if alert.can_be_muted and live.matcher.matches(Labels(alert)):
                     roles = self._roles.setdefault(alert, Roles())
@@ -265,11 +263,16 @@ class Mutes:
                     live.standing += roles.stands
             self._judge(list(live.muting), now)
             return
-        self._wanted.remove(live, live.matcher)
+        self._wanted.remove(live)
+        self.are_needed = bool(self._wanted or self._targets)
         muted, live.muting, live.standing = live.muting, {}, 0
         for alert in muted:
             self._roles[alert].silences.pop(live, None)
         self._judge(muted, now)
+
+    def _want(self, live: LiveSilence) -> None:
+        self._wanted.add(live, live.matcher)
+        self.are_needed = True
 
     def _lift_if_resolved(self, live: LiveSilence, now: Instant) -> None:
         """End a silence that was to last until all is resolved, and all is."""
@@ -283,12 +286,14 @@ class Mutes:
         """Take all alerts out, to be filed by another ruleset; until then they stay muted or not, as they are."""
         self._roles = {}
         self._wanted, self._sources, self._targets = MatcherIndex(), MatcherIndex(), MatcherIndex()
+        self.are_needed = False
 
     def load(self, ruleset: Ruleset, now: Instant) -> None:
         """Go by the inhibitions and the silences of a ruleset; those that people made stay."""
         for inhibition in map(LiveInhibition, ruleset.inhibit):
             self._sources.add(inhibition, inhibition.wants_source)
             self._targets.add(inhibition, inhibition.wants_muted)
+            self.are_needed = True
         muted_before = [live for live in self._silences.values() if live.standing]
         self._take_silences(ruleset.silences, now)
         alerts = self._desk.alerts()
@@ -308,7 +313,7 @@ class Mutes:
             live.muting, live.standing = {}, 0
             live.is_active = live.covers(now, self._desk.calendar.open)
             if live.is_active:
-                self._wanted.add(live, live.matcher)
+                self._want(live)
 
 
 def _take_out(shelf: Shelf, values: Equal, alert: LiveAlert) -> bool:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alertd.engine.match import Labels, Matcher
+from alertd.engine.match import Labels, Matcher, MatcherIndex
 from alertd.model import Kind, Reason
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class _Leg:
-    """A route made ready."""
+    """A route made ready; `order` is its place among all."""
 
+    order: int
     route: Route
     key: str
     matcher: Matcher
@@ -70,13 +71,16 @@ class Plan:
 class Router:
     """Answers who is told, by the ruleset in force."""
 
-    __slots__ = ("_calendar", "_default_channels", "_legs", "_resolved_wanted", "whole_groups")
+    __slots__ = ("_calendar", "_default_channels", "_index", "_legs", "_resolved_wanted", "whole_groups")
 
     def __init__(self, ruleset: Ruleset, calendar: Calendar) -> None:
         self._calendar = calendar
         everyone = tuple(ruleset.channels) or (LOG_CHANNEL,)
         self._default_channels = ruleset.route.channels or everyone
         self._legs = _make_legs(ruleset.routes)
+        self._index: MatcherIndex[int] = MatcherIndex()
+        for leg in self._legs:
+            self._index.add(leg.order, leg.matcher)
         self._resolved_wanted = {name: channel.send_resolved for name, channel in ruleset.channels.items()}
         self._resolved_wanted[LOG_CHANNEL] = True
         self.whole_groups = {name for name, channel in ruleset.channels.items() if channel.webhook is not None}
@@ -118,8 +122,9 @@ class Router:
 
     def _decide(self, plan: Plan, labels: Labels, condition: Condition) -> tuple[Way, ...]:
         taken: list[_Leg] = []
+        matching = set(self._index.matching(labels))
         for leg, is_certain in plan.legs:
-            if is_certain or (self._is_open(leg.route) and leg.matcher.matches(labels)):
+            if is_certain or (leg.order in matching and self._is_open(leg.route)):
                 taken.append(leg)
                 if not leg.route.continue_:
                     break
@@ -148,11 +153,11 @@ def _make_legs(routes: Iterable[Route]) -> tuple[_Leg, ...]:
     """Make routes ready. Those that want and group by the same are told apart by which of them comes first."""
     seen: Counter[str] = Counter()
     legs = []
-    for route in routes:
+    for order, route in enumerate(routes):
         match = route.match
         about = (route.default, sorted(match.is_.items()), sorted(match.not_.items()), route.during, route.group_by)
         text = repr(about)
         steps = tuple(Step(step.after, step.channels) for step in route.escalate)
-        legs.append(_Leg(route, f"{text} {seen[text]}", Matcher(match), steps))
+        legs.append(_Leg(order, route, f"{text} {seen[text]}", Matcher(match), steps))
         seen[text] += 1
     return tuple(legs)

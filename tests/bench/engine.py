@@ -11,6 +11,7 @@ from alertd.config.schema import Rule, Ruleset, Settings
 from alertd.daemon import settle_memory
 from alertd.engine.core import Engine
 from alertd.model import EventKind, KeyEvent
+from tests.bench import crowd
 from tests.engine.story import PREFIX, instant, ruleset
 
 ROUNDS = 5
@@ -132,4 +133,5 @@ def run() -> list[Row]:
             "≤ 1.5",
         ),
         ("engine: a transition with 5,000 / with 10 rules", f"{few / many:.2f}", "≤ 1.3"),
+        *crowd.rows(),
     ]
