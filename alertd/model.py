@@ -35,6 +35,10 @@ class Instant(NamedTuple):
         """Return the instant at which the monotonic clock shows `mono`, judged by this reading."""
         return Instant(mono, self.wall + timedelta(seconds=mono - self.mono))
 
+    def at_wall(self, wall: datetime) -> Instant:
+        """Return the instant at which the wall clock showed `wall`, judged by this reading."""
+        return Instant(self.mono - (self.wall - wall).total_seconds(), wall)
+
 
 # --- what etcd tells -------------------------------------------------------------------------------------------------
 
