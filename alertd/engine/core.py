@@ -1,8 +1,9 @@
 """The engine: (event, now) in, actions out.
 
 It reads no clock and does no I/O; the same events, times and ruleset give the same actions. Events of one revision are
-judged together, since etcd made them true together. While a gap is caught up with (by a listing or a replay) instances
-are updated but nothing is judged until that is complete; nor do deadlines pass, since half the truth proves nothing.
+judged together, since etcd made them true together. In a gap no deadlines pass. What is listed is judged when that is
+complete, since half the truth proves nothing. What is replayed is judged as it happened, but calmly: its times are not
+known, so it makes no flap and fulfils no `for`, yet what fired and ended meanwhile is told as over.
 
 Invariant: what it believes of instances is what the events say, and every decision leaves it as an action.
 """
@@ -55,10 +56,12 @@ class Engine:
         self._desk = Desk(self._timers, self._out)
         self._desk.mutes = Mutes(self._desk)
         self._registry = Registry(prefix, self._timers, self._out, self)
-        self._dirty: dict[Instance, bool] | None = None
-        """While a gap is open: the instances touched in it, and whether they went up or down."""
+        self._dirty: dict[Service, dict[Instance, bool]] | None = None
+        """While a gap is open: what was listed and is not judged, and whether it went up or down."""
         self._unjudged: dict[Service, None] = {}
         """Services that are new by name, or judged by new rules, and have not been looked at as a whole since."""
+        self._is_listing = False
+        """Whether the last event was found in a listing."""
         self._calendar_timer = Timer(self._look_at_calendar)
         self._ruleset = ruleset
         self._has_begun = False
@@ -71,6 +74,7 @@ class Engine:
         registry = self._registry
         by_key = registry.by_key
         put = EventKind.PUT
+        is_gap = self._dirty is not None
         changes: list[Change] = []
         self._pass_time(now)
         for event in events:
@@ -79,6 +83,8 @@ class Engine:
                 self._judge(changes, now)
                 changes = []
             self._desk.revision = revision
+            if is_gap:
+                self._is_listing = kind is EventKind.FOUND or kind is EventKind.MISSED
             if kind is put:
                 instance = by_key.get(key)
                 if instance is not None and instance.is_present and instance.raw == value:
@@ -98,11 +104,9 @@ class Engine:
     def close_gap(self, now: Instant) -> list[Action]:
         """End the catching up: judge what it changed, by the state at its end."""
         dirty, self._dirty = self._dirty or {}, None
-        by_service: dict[Service, list[Change]] = {}
-        for instance, went in dirty.items():
-            by_service.setdefault(instance.service, []).append((instance, went))
-        for service, changes in by_service.items():
-            self._judge_service(service, changes, now, calm=True)
+        for service, changes in dirty.items():
+            if changes:
+                self._judge_service(service, list(changes.items()), now, calm=True)
         self._registry.gap_began = None
         self._registry.is_first_listing = False
         self._judge_unjudged(now)
@@ -239,7 +243,7 @@ class Engine:
         for condition in service.conditions:
             condition.forget(instance, now)
         if self._dirty is not None:
-            self._dirty.pop(instance, None)
+            self._dirty.get(service, {}).pop(instance, None)
         if len(service.instances) == 1 and not service.is_named:
             self._unjudged.pop(service, None)
             self._leave(service, Reason.FORGOTTEN, now)
@@ -281,18 +285,27 @@ class Engine:
         if not changes:
             return
         if self._dirty is not None:
-            for instance, went in changes:
-                self._dirty[instance] = self._dirty.get(instance, False) or went
+            self._catch_up(changes, self._dirty, now)
             return
         if len(changes) == 1 and not self._desk.mutes.are_needed:
             for condition in changes[0][0].service.conditions:
                 condition.judge(changes, now, calm=False)
             return
-        by_service: dict[Service, list[Change]] = {}
-        for change in changes:
-            by_service.setdefault(change[0].service, []).append(change)
-        for service, its in by_service.items():
+        for service, its in _by_service(changes).items():
             self._judge_service(service, its, now, calm=False)
+
+    def _catch_up(self, changes: list[Change], dirty: dict[Service, dict[Instance, bool]], now: Instant) -> None:
+        """Put off what was listed; judge what is replayed, after what was listed of the same service."""
+        for service, its in _by_service(changes).items():
+            if self._is_listing:
+                listed = dirty.setdefault(service, {})
+                for instance, went in its:
+                    listed[instance] = listed.get(instance, False) or went
+            else:
+                before = dirty.pop(service, {})
+                if before:
+                    self._judge_service(service, list(before.items()), now, calm=True)
+                self._judge_service(service, its, now, calm=True)
 
     def _judge_service(self, service: Service, changes: list[Change], now: Instant, *, calm: bool) -> None:
         """Judge what happened to a service; what stands all the while may have got other labels by it."""
@@ -381,6 +394,13 @@ class Engine:
         for alert in condition.alerts.values():
             alert.end(reason, now)
         condition.alerts.clear()
+
+
+def _by_service(changes: Iterable[Change]) -> dict[Service, list[Change]]:
+    by_service: dict[Service, list[Change]] = {}
+    for change in changes:
+        by_service.setdefault(change[0].service, []).append(change)
+    return by_service
 
 
 def make_condition(rule: CompiledRule, service: Service, desk: Desk) -> Condition:

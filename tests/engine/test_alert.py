@@ -189,6 +189,31 @@ def test_a_gap_is_judged_by_the_state_at_its_end() -> None:
     assert story.notifications[0].entries[0].alert.between == instant(10)
 
 
+def test_what_fired_and_ended_in_a_replay_is_told_as_over() -> None:
+    """A replay is judged as it happened: one message with both ends, whose times are not known; it makes no flap."""
+    story = Story(
+        rule(flap={"changes": 2, "within": "60s", "settle": "30s"}), up=("apache/a", "apache/b"), group_wait="5s"
+    )
+    story.at(10).gap().expire("apache/a").up("apache/a").expire("apache/a").up("apache/a").synced().at(40)
+    assert story.told == ["15 resolved r apache/a"]
+    alert = story.notifications[0].entries[0].alert
+    assert (alert.since, alert.until, alert.between) == (instant(10), instant(10), instant(10))
+
+
+def test_what_is_replayed_fulfils_no_for() -> None:
+    """A loss in a replay is held from the replay's end, and one that was undone is not told."""
+    story = Story(rule(for_="30s"), up=("apache/a", "apache/b")).at(10).gap().at(100)
+    story.expire("apache/a").expire("apache/b").up("apache/b").synced().at(200)
+    assert story.told == ["130 firing r apache/a"]
+
+
+def test_what_is_listed_is_judged_before_what_is_replayed_after_it() -> None:
+    """A listing and the replay that follows it in one gap are judged in their order."""
+    story = Story(rule(when={"instances": {"below": 2}}), up=("apache/a",)).at(10).gap()
+    story.found("apache/a", "apache/b").up("apache/c").synced()
+    assert story.told == ["0 firing r apache", "10 resolved r apache"]
+
+
 def test_the_time_of_a_gap_does_not_fulfil_for() -> None:
     """A loss found after a gap is held from the gap's end."""
     story = Story(rule(for_="30s"), up=("apache/a",)).at(10).gap().at(100).miss("apache/a").synced().at(200)
