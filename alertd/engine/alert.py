@@ -66,9 +66,6 @@ class LiveAlert:
 
     __slots__ = (
         "_desk",
-        "_for",
-        "_keep",
-        "_settle",
         "between",
         "cause",
         "changes",
@@ -77,11 +74,13 @@ class LiveAlert:
         "episode",
         "fault",
         "flapping",
+        "for_timer",
         "holds",
         "id",
         "instance",
         "is_brief",
         "is_inhibited",
+        "keep_timer",
         "memberships",
         "muted",
         "not_before",
@@ -89,6 +88,7 @@ class LiveAlert:
         "per",
         "reason",
         "revision",
+        "settle_timer",
         "since",
         "state",
         "target",
@@ -122,9 +122,9 @@ class LiveAlert:
         self.ending: Kind | None = None
         self.not_before = -inf
         self.changes: FlapCounter | None = None
-        self._for: Timer | None = None
-        self._keep: Timer | None = None
-        self._settle: Timer | None = None
+        self.for_timer: Timer | None = None
+        self.keep_timer: Timer | None = None
+        self.settle_timer: Timer | None = None
 
     @property
     def rule(self) -> CompiledRule:
@@ -181,12 +181,12 @@ class LiveAlert:
         self.episode += 1
         self.is_brief = True
         self._decide(Reason.TOLD_ONCE, now)
-        self._take_part(now)
+        self.take_part(now)
         self.change_news(now)
 
     def end(self, reason: Reason, now: Instant) -> None:
         """End it for good: its target is forgotten, or its rule is gone."""
-        for timer in (self._for, self._keep, self._settle):
+        for timer in (self.for_timer, self.keep_timer, self.settle_timer):
             stop(timer)
         if self.is_standing or self.memberships or self.state is AlertState.PENDING:
             self.reason = reason
@@ -204,9 +204,38 @@ class LiveAlert:
         """Go on under a changed rule; a `for` that runs is measured anew from when the condition turned true."""
         self.condition = condition
         if self.state is AlertState.PENDING and self.pending_since is not None:
-            self._start_for(max(self.pending_since.mono + self.rule.rule.for_, now.mono))
+            self.start_for(max(self.pending_since.mono + self.rule.rule.for_, now.mono))
         if self.rule.flap is None and self.flapping:
             self._stop_flapping(now)
+
+    @property
+    def turned(self) -> Instant | None:
+        """When it last began or ceased to fire."""
+        return self.until if self.until is not None and self.state is AlertState.INACTIVE else self.since
+
+    def fire_on(self, now: Instant) -> None:
+        """Fire, since people were told that it does, if the condition holds; `for` was fulfilled then."""
+        if self.holds and self.state is AlertState.PENDING:
+            stop(self.for_timer)
+            self._step(Input.FOR_OVER, now)
+
+    def flap_on(self, now: Instant) -> None:
+        """Flap, since people were told that it does."""
+        flap = self.rule.flap
+        if flap is not None and not self.flapping:
+            self.changes = self.changes or FlapCounter(flap)
+            self.settle_at(now.mono + flap.settle)
+            self._start_flapping(now)
+
+    def enter_books(self, is_owed: bool, now: Instant) -> None:  # noqa: FBT001 - see `AlertPast`
+        """Take its place among the alerts, as one that another process left off with."""
+        if self.state is not AlertState.INACTIVE or self.flapping:
+            self._desk.active[self.id] = self
+        if self.is_standing:
+            self.take_part(now)
+        elif is_owed:
+            self.take_ways(is_news=True)
+        self.change_news(now, self.turned)
 
     def mute(self, mute: Mute | None, now: Instant) -> None:
         """Let it be kept quiet, or be so no longer. What is over by then, and was never told, is not told later."""
@@ -235,16 +264,16 @@ class LiveAlert:
                 self._step(Input.FOR_OVER, now)
                 return
             self.pending_since = now
-            self._start_for(now.mono + rule.for_)
+            self.start_for(now.mono + rule.for_)
         elif happened is Input.FALSE:
-            stop(self._for)
+            stop(self.for_timer)
             if after is AlertState.FIRING:
                 if not rule.keep_firing_for:
                     self._step(Input.KEEP_OVER, now)
                     return
-                self._start_keep(now.mono + rule.keep_firing_for)
+                self.start_keep(now.mono + rule.keep_firing_for)
         elif happened is Input.TRUE:
-            stop(self._keep)
+            stop(self.keep_timer)
         elif happened is Input.KEEP_OVER and not rule.keep_firing_for:
             reason = self.condition.why_ended(self)
         self._enter(after, reason, now)
@@ -268,7 +297,7 @@ class LiveAlert:
         if self.flapping:
             self._decide(Reason.SUPPRESSED_FLAPPING, now)
             return
-        self._take_part(now)
+        self.take_part(now)
         self.change_news(now)
 
     def _cease_firing(self, now: Instant) -> None:
@@ -281,7 +310,7 @@ class LiveAlert:
 
     # --- what is owed ------------------------------------------------------------------------------------------------
 
-    def _take_part(self, now: Instant) -> None:
+    def take_part(self, now: Instant) -> None:
         """Begin to stand: take the ways that the routes give it, inhibit others, be muted by others."""
         self.not_before = -inf
         self.take_ways(is_news=True)
@@ -317,16 +346,27 @@ class LiveAlert:
             self.memberships[0].group.succeed(group)
             group.drop(member)
 
+    def unlearn(self, now: Instant) -> None:
+        """Take it that nobody was told of it; while it stands, all are owed that."""
+        for member in list(self.memberships):
+            member.beliefs.clear()
+            member.steps_done = 0
+        if self.ending is not None:
+            self._waive()
+        if self.is_standing:
+            self.take_ways(is_news=True)
+        self.follow_up(now)
+
     def rehome(self, now: Instant) -> None:
         """Take the ways that the rules in force give it; one that only owes its end stays where it is."""
         if self.is_standing:
             self.take_ways(is_news=False)
             self.change_news(now)
 
-    def change_news(self, now: Instant) -> None:
-        """Compare what is true with what was told."""
+    def change_news(self, now: Instant, since: Instant | None = None) -> None:
+        """Compare what is true with what was told; it has been true `since` then, or from now on."""
         for member in list(self.memberships):
-            member.reconsider(now)
+            member.reconsider(now, since or now)
         self.follow_up(now)
 
     def follow_up(self, now: Instant) -> None:
@@ -371,9 +411,13 @@ class LiveAlert:
         elif self.changes.count(now.mono, flap):
             self._start_flapping(now)
         if self.flapping:
-            if self._settle is None:
-                self._settle = Timer(self._stop_flapping)
-            self._desk.timers.start(self._settle, now.mono + flap.settle)
+            self.settle_at(now.mono + flap.settle)
+
+    def settle_at(self, at: float) -> None:
+        """Let it have settled at `at`, in monotonic seconds."""
+        if self.settle_timer is None:
+            self.settle_timer = Timer(self._stop_flapping)
+        self._desk.timers.start(self.settle_timer, at)
 
     def _start_flapping(self, now: Instant) -> None:
         was_standing = self.is_standing
@@ -381,7 +425,7 @@ class LiveAlert:
         self._desk.active[self.id] = self
         self._decide(Reason.FLAPPING_BEGAN, now)
         if not was_standing:
-            self._take_part(now)
+            self.take_part(now)
         self.change_news(now)
 
     def _stop_flapping(self, now: Instant) -> None:
@@ -399,15 +443,17 @@ class LiveAlert:
 
     # --- small things ------------------------------------------------------------------------------------------------
 
-    def _start_for(self, at: float) -> None:
-        if self._for is None:
-            self._for = Timer(lambda now: self._step(Input.FOR_OVER, now))
-        self._desk.timers.start(self._for, at)
+    def start_for(self, at: float) -> None:
+        """Let `for` be over at `at`, in monotonic seconds."""
+        if self.for_timer is None:
+            self.for_timer = Timer(lambda now: self._step(Input.FOR_OVER, now))
+        self._desk.timers.start(self.for_timer, at)
 
-    def _start_keep(self, at: float) -> None:
-        if self._keep is None:
-            self._keep = Timer(lambda now: self._step(Input.KEEP_OVER, now))
-        self._desk.timers.start(self._keep, at)
+    def start_keep(self, at: float) -> None:
+        """Let `keep_firing_for` be over at `at`, in monotonic seconds."""
+        if self.keep_timer is None:
+            self.keep_timer = Timer(lambda now: self._step(Input.KEEP_OVER, now))
+        self._desk.timers.start(self.keep_timer, at)
 
     def _decide(self, reason: Reason, now: Instant, detail: str = "") -> None:
         self._desk.decide(self, reason, now, detail)

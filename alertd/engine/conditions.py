@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from alertd.engine.alert import LiveAlert
 from alertd.engine.match import VARYING, Labels, Where
+from alertd.engine.past import ConditionPast, past_of, resume
 from alertd.model import Cause, Instant, Reason
 from alertd.values import as_number, as_written, look_up
 
@@ -106,6 +107,19 @@ class Condition(ABC):
             else:
                 alert.end(Reason.RULE_GONE, now)
 
+    def past(self, now: Instant) -> ConditionPast:
+        """Return what another can go on with."""
+        pasts = {key: past_of(alert, now) for key, alert in self.alerts.items()}
+        return ConditionPast({key: past for key, past in pasts.items() if past is not None})
+
+    def resume(self, past: ConditionPast, now: Instant) -> None:
+        """Go on where another left off; what it judged that this does not is dropped."""
+        for key, each in past.alerts.items():
+            instance = key if self.judges_instances and not isinstance(key, str) else None
+            per = key if isinstance(key, str) and self.per_field else None
+            if key is None or key is instance or key is per:
+                resume(self.alert_of(key, instance, per), each, now)
+
     def values_of(self, names: tuple[str, ...], alert: LiveAlert) -> tuple[str, ...]:
         """Return what an alert has under each of `names`, "" where it has no such thing; remembered if all share it."""
         values = self._group_values.get(names)
@@ -116,7 +130,8 @@ class Condition(ABC):
                 self._group_values[names] = values
         return values
 
-    def _alert(self, key: Instance | str | None, instance: Instance | None, per: str | None) -> LiveAlert:
+    def alert_of(self, key: Instance | str | None, instance: Instance | None, per: str | None) -> LiveAlert:
+        """Return the alert on an instance, a value of `per`, or (None) the service, known from now on."""
         alert = self.alerts.get(key)
         if alert is None:
             alert = self.alerts[key] = LiveAlert(self, instance, per)
@@ -145,7 +160,7 @@ class InstanceCondition(Condition):
             if holds is None or (alert is None and not holds):
                 continue
             if alert is None:
-                alert = self._alert(instance, instance, None)
+                alert = self.alert_of(instance, instance, None)
             alert.judge(holds, now, instance, calm=calm or (went and instance.is_announced))
 
     @override
@@ -190,7 +205,8 @@ class InstanceUp(InstanceCondition):
     def judge(self, changes: Sequence[Change], now: Instant, *, calm: bool) -> None:
         for instance, went in changes:
             if went and self.holds(instance):
-                LiveAlert(self, instance, None).tell_once(now, instance)
+                alert = self.alerts[instance] = LiveAlert(self, instance, None)
+                alert.tell_once(now, instance)
 
     @override
     def judge_all(self, now: Instant) -> None:

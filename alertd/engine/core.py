@@ -10,7 +10,8 @@ Invariant: what it believes of instances is what the events say, and every decis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from alertd.engine.calendar import Calendar
 from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
@@ -18,11 +19,13 @@ from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
 from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.forecast import foresee
+from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
 from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
 from alertd.engine.timers import Timer, Timers
+from alertd.engine.told import Succession, of_channel, of_group
 from alertd.model import (
     Ack,
     Action,
@@ -39,7 +42,7 @@ from alertd.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from alertd.config.schema import Ruleset
     from alertd.engine.alert import LiveAlert
@@ -53,9 +56,9 @@ class Engine:
     def __init__(self, ruleset: Ruleset, prefix: bytes) -> None:
         self._out: list[Action] = []
         self._timers = Timers()
-        self._desk = Desk(self._timers, self._out)
-        self._desk.mutes = Mutes(self._desk)
         self._registry = Registry(prefix, self._timers, self._out, self)
+        self._desk = Desk(self._timers, self._out, self._registry.touched)
+        self._desk.mutes = Mutes(self._desk)
         self._dirty: dict[Service, dict[Instance, bool]] | None = None
         """While a gap is open: what was listed and is not judged, and whether it went up or down."""
         self._unjudged: dict[Service, None] = {}
@@ -109,6 +112,7 @@ class Engine:
                 self._judge_service(service, list(changes.items()), now, calm=True)
         self._registry.gap_began = None
         self._registry.is_first_listing = False
+        self.distrust()
         self._judge_unjudged(now)
         return self._finish(now)
 
@@ -165,6 +169,78 @@ class Engine:
             if not each.is_present and instance in (None, each.name):
                 self._registry.forget(each, now)
         return self._finish(now)
+
+    # --- from one process to the next --------------------------------------------------------------------------------
+
+    def recall(self, memories: Mapping[str, Mapping[str, Any]], now: Instant) -> list[Damaged]:
+        """Know services as an earlier process remembered them, by name; return what could not be read.
+
+        To be called before the first event. What the watch then tells of the time since is a gap.
+        """
+        self._begin(now)
+        damaged = []
+        for name, record in memories.items():
+            try:
+                service = recall(name, record, self._registry, now)
+            except Damaged as error:
+                damaged.append(error)
+            else:
+                self._unjudged[service] = None
+                self._registry.is_first_listing = False
+        self._finish(now)
+        return damaged
+
+    def distrust(self) -> None:
+        """Take what was recalled for older than all that is told: etcd shows another history."""
+        for service in self._registry.services.values():
+            service.true_at = 0
+
+    def remember(self, now: Instant, services: Iterable[str] | None = None) -> dict[str, Record | None]:
+        """Return what is to be remembered of services (None: of all) by name, or None of those that are gone."""
+        registry = self._registry
+        wanted = registry.services if services is None else services
+        return {name: self._remember(registry.services.get(name), now) for name in wanted}
+
+    def _remember(self, service: Service | None, now: Instant) -> Record | None:
+        return None if service is None else remember(service, self._registry, self._desk.revision, now)
+
+    def take_touched(self) -> list[str]:
+        """Return the services of which something is to be remembered anew, each once."""
+        names = [service.name for service in self._registry.touched]
+        self._registry.touched.clear()
+        return names
+
+    def hush(self) -> None:
+        """Tell nobody any more: another speaks, or nobody. All is judged as before."""
+        self._desk.speaks = False
+
+    def speak(
+        self, groups: Iterable[Mapping[str, Any]], channels: Mapping[str, Mapping[str, Any]], now: Instant
+    ) -> tuple[list[Action], list[Damaged]]:
+        """Tell people from now on, going on with what the last speaker told; return also what could not be read."""
+        self._desk.speaks = True
+        rules = {rule.rule.name: rule for rule in self._rules}
+        succession = Succession(self._desk, self._registry.services, rules, now)
+        damaged = []
+        for take in (
+            *(partial(succession.take_channel, name, record) for name, record in channels.items()),
+            *(partial(succession.take, record) for record in groups),
+        ):
+            try:
+                take()
+            except Damaged as error:
+                damaged.append(error)
+        succession.finish()
+        return self._finish(now), damaged
+
+    def take_told(self, now: Instant) -> tuple[dict[str, Record | None], dict[str, Record]]:
+        """Return what was told of groups, by id, and of channels' storms, where that changed since this was called."""
+        desk = self._desk
+        groups = {group.id: of_group(group, now) if group.key in desk.groups else None for group in desk.told}
+        channels = {name: of_channel(desk.outlet(name), now) for name in desk.stormy}
+        desk.told.clear()
+        desk.stormy.clear()
+        return groups, channels
 
     # --- view --------------------------------------------------------------------------------------------------------
 

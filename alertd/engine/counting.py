@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from alertd.engine.conditions import Condition, Measure, make_values
+from alertd.engine.past import ConditionPast
 from alertd.engine.peak import Peak
 from alertd.engine.timers import Timer, stop
 from alertd.model import AlertState, Cause, Instant, Reason
@@ -139,6 +140,18 @@ class InstanceCount(ServiceCondition):
             for per, tally in old._tallies.items():  # noqa: SLF001 - another of its own kind
                 self._tally(per).peak = tally.peak
 
+    @override
+    def past(self, now: Instant) -> ConditionPast:
+        peaks = {} if self._share is None else {per: tally.peak.past() for per, tally in self._tallies.items()}
+        return super().past(now)._replace(peaks=peaks)
+
+    @override
+    def resume(self, past: ConditionPast, now: Instant) -> None:
+        super().resume(past, now)
+        for per, peak in past.peaks.items() if self._share is not None else ():
+            if (per is None) is (not self.per_field):
+                self._tally(per).peak.resume(peak)
+
     def _judge_tally(self, per: str | None, now: Instant, trigger: Instance | None, *, calm: bool) -> None:
         tally = self._tallies[per]
         alert = self.alerts.get(per)
@@ -150,7 +163,7 @@ class InstanceCount(ServiceCondition):
                 tally.minimum = self._share_of(per, tally, now.mono, held=is_held)
             holds = tally.up < tally.minimum
         if alert is not None or holds:
-            self._alert(per, None, per).judge(holds, now, trigger, calm=calm)
+            self.alert_of(per, None, per).judge(holds, now, trigger, calm=calm)
 
     def _share_of(self, per: str | None, tally: Tally, at: float, *, held: bool) -> int:
         """Return the number that the percentage comes to: of what is expected, else of the peak."""
@@ -264,7 +277,7 @@ class Distinct(ServiceCondition):
         number, below, above = len(self._counts), self._distinct.below, self._distinct.above
         holds = number < below if below is not None else above is not None and number > above
         if holds or None in self.alerts:
-            self._alert(None, None, None).judge(holds, now, trigger, calm=calm)
+            self.alert_of(None, None, None).judge(holds, now, trigger, calm=calm)
 
 
 class Recent:
@@ -329,6 +342,18 @@ class Changes(ServiceCondition):
                 for at in recent.times:
                     self._remember(key, at)
 
+    @override
+    def past(self, now: Instant) -> ConditionPast:
+        return super().past(now)._replace(changes={key: tuple(recent.times) for key, recent in self._recent.items()})
+
+    @override
+    def resume(self, past: ConditionPast, now: Instant) -> None:
+        super().resume(past, now)
+        for key, times in past.changes.items():
+            if not isinstance(key, str) and (key is not None) is self.judges_instances:
+                for at in times:
+                    self._remember(key, at)
+
     @property
     @override
     def judges_instances(self) -> bool:
@@ -341,7 +366,7 @@ class Changes(ServiceCondition):
 
     def _count(self, key: Instance | None, now: Instant, trigger: Instance) -> None:
         if self._remember(key, now.mono):
-            self._alert(key, key, None).judge(holds=True, now=now, trigger=trigger, calm=False)
+            self.alert_of(key, key, None).judge(holds=True, now=now, trigger=trigger, calm=False)
 
     def _remember(self, key: Instance | None, at: float) -> bool:
         """Note a change; return whether it is one too many. If so, that ends when the oldest kept leaves the window."""
@@ -360,7 +385,7 @@ class Changes(ServiceCondition):
 
     def _fade(self, key: Instance | None, now: Instant) -> None:
         if key in self.alerts:
-            self._alert(key, key, None).judge(holds=False, now=now, trigger=None, calm=False)
+            self.alert_of(key, key, None).judge(holds=False, now=now, trigger=None, calm=False)
 
 
 def _tipping(changes: Sequence[Change]) -> Change:

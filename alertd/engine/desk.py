@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from alertd.engine.group import Group
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from alertd.engine.alert import LiveAlert
     from alertd.engine.calendar import Calendar
     from alertd.engine.mute import Mutes
+    from alertd.engine.registry import Service
     from alertd.engine.routing import Router, Way
     from alertd.engine.timers import Timers
     from alertd.model import Ack, Action, Instant
@@ -37,11 +39,16 @@ class Desk:
         "revision",
         "router",
         "settings",
+        "speaks",
+        "stormy",
         "timers",
+        "told",
+        "touched",
     )
 
-    def __init__(self, timers: Timers, out: list[Action]) -> None:
+    def __init__(self, timers: Timers, out: list[Action], touched: dict[Service, None]) -> None:
         self.timers = timers
+        self.touched = touched
         self.out = out
         self.router: Router
         self.mutes: Mutes
@@ -55,6 +62,12 @@ class Desk:
         self._ended: dict[str, list[LiveAlert]] = {}
         """By id, alerts that ended for good and whose end has not been told yet."""
         self.groups: dict[tuple[str, ...], Group] = {}
+        self.speaks = True
+        """Whether this engine tells people; one that does not only knows what it would tell."""
+        self.told: dict[Group, None] = {}
+        """Groups of which something was told, or which have gone, since that was last asked for."""
+        self.stormy: dict[str, None] = {}
+        """Channels whose storm went on or ended since then."""
         self.acks: dict[str, Ack] = {}
         """Acknowledgements by alert id, also of alerts that are not known yet."""
         self._outlets: dict[str, Outlet] = {}
@@ -75,6 +88,14 @@ class Desk:
         group.route = way.route
         return group
 
+    def group_of(self, key: tuple[str, ...], labels: dict[str, str]) -> Group:
+        """Return the group of that key, known from now on."""
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(key, labels, self)
+            group.route = self.router.route_of(key[0])
+        return group
+
     def place(self, way: Way, alert: LiveAlert) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the key of the group that an alert belongs to on its way, and what that is grouped by."""
         names = way.route.group_by
@@ -91,7 +112,8 @@ class Desk:
         return ack
 
     def decide(self, alert: LiveAlert, reason: Reason, now: Instant, detail: str = "") -> None:
-        """Leave a decision about an alert as an action."""
+        """Leave a decision about an alert as an action; whatever it is, the alert is to be remembered anew."""
+        self.touched[alert.condition.service] = None
         text = alert.rule.text
         self.out.append(Decision(now, alert.id, text.name, text.source, alert.target, reason, detail))
 
@@ -103,6 +125,17 @@ class Desk:
     def alerts(self) -> dict[LiveAlert, None]:
         """Return all alerts that stand, or owe anybody anything."""
         return {member.alert: None for group in self.groups.values() for member in group.members}
+
+    def unlearn(self, now: Instant) -> None:
+        """Take it that nobody has been told of anything yet."""
+        self._ended.clear()
+        self._outlets = {}
+        for group in self.groups.values():
+            group.take_over(-inf, 0, set(), {})
+        for alert in self.alerts():
+            alert.unlearn(now)
+        self.told.clear()
+        self.stormy.clear()
 
     # --- alerts that come and go -------------------------------------------------------------------------------------
 

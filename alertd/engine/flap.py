@@ -10,6 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from alertd.config.schema import Flap
 
 
@@ -33,6 +35,16 @@ class FlapCounter:
             return False
         self.changes = flap.changes
         return True
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """The changes that count, in monotonic seconds."""
+        return tuple(self._times)
+
+    def resume(self, times: Iterable[float], changes: int) -> None:
+        """Go on where another left off."""
+        self._times.extend(times)
+        self.changes = changes
 
     def count_more(self) -> None:
         """Count a change while flapping."""

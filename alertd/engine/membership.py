@@ -94,10 +94,10 @@ class Membership:
         found = ((channel, self.difference(channel)) for channel in (*self.beliefs, *self.owed))
         return [(channel, kind) for channel, kind in found if kind is not None]
 
-    def reconsider(self, now: Instant) -> None:
-        """Let the difference be told, if there is one."""
+    def reconsider(self, now: Instant, since: Instant) -> None:
+        """Let the difference, if there is one, be told in its time."""
         if self.news():
-            self.group.note(self, now)
+            self.group.note(self, now, since)
         elif self.group.withdraw(self):
             self.group.desk.decide(self.alert, Reason.ENDED_UNTOLD, now)
 
@@ -144,16 +144,22 @@ class Membership:
             self.alert.discharge(channel)
         if not self.beliefs:
             self.steps_done = 0
+        if channel not in self.beliefs:
+            through = self.group.through
+            through[channel] = max(through.get(channel, 0), self.alert.revision)
+        self.group.note_told()
 
     def note_unwanted(self, channel: str, kind: Kind) -> None:
         """Take note that a channel does not want `kind`, or is gone: an end counts as told, a beginning as not owed."""
         if kind in (Kind.RESOLVED, Kind.FORGOTTEN):
             self.beliefs.pop(channel, None)
         self.owed.pop(channel, None)
+        self.group.note_told()
 
     def inherit(self, other: Membership) -> None:
         """Go on with what another group told of the same alert."""
         self.beliefs.update(other.beliefs)
+        self.group.note_told()
 
     # --- escalation --------------------------------------------------------------------------------------------------
 

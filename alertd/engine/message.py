@@ -50,7 +50,7 @@ def compose(group: Group, channel: str, parts: Sequence[Part], now: Instant) -> 
         next=_next_steps(parts, now),
         standing=tuple(describe_alert(m.alert) for m in standing if m not in spoken) if wants_all else (),
         labels=group.labels,
-        key=sha256("\0".join(group.key).encode()).hexdigest()[:12],
+        key=group.id,
         before=_told_before(parts, channel) if entries[0].kind is Kind.ESCALATED else (),
     )
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from itertools import groupby
+from typing import NamedTuple
 
 SUSTAINED = 300.0
 """Seconds for which a number must have been up together to count."""
 
 REMEMBERED = 86_400.0
 """Seconds for which a level that ended counts."""
+
+
+class PeakPast(NamedTuple):
+    """A peak as plain data: `risen` are runs of levels reached at one time, `ended` as in `Peak`."""
+
+    risen: list[tuple[float, int]]
+    ended: list[tuple[int, float, float]]
 
 
 class Peak:
@@ -49,6 +58,15 @@ class Peak:
         if held:
             ended[0] = (level, when, at + REMEMBERED)
         return level, when
+
+    def past(self) -> PeakPast:
+        """Return what another can go on with."""
+        return PeakPast([(at, len(list(run))) for at, run in groupby(self._risen)], list(self._ended))
+
+    def resume(self, past: PeakPast) -> None:
+        """Go on where another left off."""
+        self._risen = [at for at, number in past.risen for _ in range(number)]
+        self._ended = deque(past.ended)
 
     def _end(self, level: int, at: float) -> None:
         ended = self._ended

@@ -91,6 +91,16 @@ class Instance:
         self.registered_at = now.mono
         self.forget: Timer | None = None
 
+    def take(self, raw: bytes) -> None:
+        """Take a value: what it says of the state, and its fields if the service's rules read them."""
+        reading = values.read(raw)
+        fields = reading.fields
+        self.raw = raw
+        self.malformed = reading.malformed
+        self.fields = fields if self.service.keeps_fields else None
+        status = fields.get("status") if fields else None
+        self.says = _ANNOUNCED.get(status) if isinstance(status, str) else None
+
     def read_fields(self) -> Mapping[str, Any]:
         """Return the fields of the last value, none if it cannot be understood."""
         return self.fields if self.fields is not None else values.read(self.raw).fields or {}
@@ -105,6 +115,7 @@ class Service:
 
     `lost` holds those down and neither stopped on purpose nor replaced, the longest lost first; `stopped` those stopped
     on purpose. `is_named` means that the rules name it exactly: it is judged even if never seen, and never forgotten.
+    `true_at` is the revision at which what is known of it was true before its watch began; 0 afterwards.
     """
 
     __slots__ = (
@@ -119,6 +130,7 @@ class Service:
         "name",
         "recent",
         "stopped",
+        "true_at",
         "up",
     )
 
@@ -135,6 +147,7 @@ class Service:
         self.expected: int | None = None
         self.is_named = False
         self.keeps_fields = False
+        self.true_at = 0
 
 
 class Judges(Protocol):
@@ -166,6 +179,8 @@ class Registry:
         self.forget_after = 0.0
         self.ignored = 0
         """Puts of keys that have no instance part."""
+        self.touched: dict[Service, None] = {}
+        """Services of which something is to be remembered anew, since that was last asked for."""
         self.gap_began: Instant | None = None
         self.is_first_listing = True
 
@@ -173,9 +188,11 @@ class Registry:
         """Take one event in; append each instance that it touched (its own, and one that it replaces)."""
         kind = event.kind
         instance = self.by_key.get(event.key)
-        if kind is EventKind.PUT or kind is EventKind.FOUND:
+        if instance is not None and event.revision <= instance.service.true_at:
+            _refresh(instance, event, changes)
+        elif kind is EventKind.PUT or kind is EventKind.FOUND:
             if instance is None:
-                instance = self._admit(event.key, now)
+                instance = self._admit(event, now)
                 if instance is None:
                     return
             elif instance.is_present and instance.raw == event.value:
@@ -183,7 +200,7 @@ class Registry:
             self._take_value(instance, event, now, changes)
         elif instance is not None and instance.is_present:
             instance.is_present = False
-            self._start_forgetting(instance, now)
+            self._start_forgetting(instance, now.mono + self.forget_after)
             went = instance.up
             if went:
                 self._go_down(instance, _CAUSE_OF[kind], "", event.revision, now)
@@ -203,19 +220,47 @@ class Registry:
         stop(instance.forget)
         self._judges.drop(instance, now)
         del self.by_key[instance.key]
+        self.touched[service] = None
         for members in (service.instances, service.lost, service.stopped):
             members.pop(instance, None)
         service.up -= instance.up
         if not service.instances and not service.is_named:
             del self.services[service.name]
 
-    def _admit(self, key: bytes, now: Instant) -> Instance | None:
-        name, _, rest = key[len(self._prefix) :].partition(b"/")
+    def key_of(self, service: bytes, label: bytes) -> bytes:
+        """Return the key of an instance."""
+        return self._prefix + service + b"/" + label
+
+    def split(self, key: bytes) -> tuple[bytes, bytes]:
+        """Return service and instance as an instance's key has them."""
+        service, _, label = key[len(self._prefix) :].partition(b"/")
+        return service, label
+
+    def readmit(self, instance: Instance, forget_at: float | None) -> None:
+        """Know an instance as it was remembered; it is forgotten at `forget_at` (monotonic seconds) if it is gone."""
+        service = instance.service
+        self.by_key[instance.key] = instance
+        service.instances[instance] = None
+        service.up += instance.up
+        if instance.cause is Cause.STOPPED:
+            service.stopped[instance] = None
+        elif not instance.up and not instance.replaced_by:
+            service.lost[instance] = None
+        if not instance.is_present:
+            self._start_forgetting(
+                instance, instance.since.mono + self.forget_after if forget_at is None else forget_at
+            )
+
+    def _admit(self, event: KeyEvent, now: Instant) -> Instance | None:
+        key = event.key
+        name, rest = self.split(key)
         if not name or not rest:
             self.ignored += 1
             return None
         text = values.show(name)
         service = self.services.get(text) or self.service(text)
+        if event.revision <= service.true_at:  # it was gone, and forgotten, when the service was remembered
+            return None
         instance = self.by_key[key] = Instance(key, values.show(rest), service, now)
         if self.is_first_listing:
             instance.registered_at = -inf
@@ -224,7 +269,7 @@ class Registry:
 
     def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         if not instance.is_known or instance.raw != event.value:
-            _read_value(instance, event.value)
+            instance.take(event.value)
         instance.is_present = True
         if instance.forget is not None:
             instance.forget.due = None
@@ -299,6 +344,7 @@ class Registry:
             changes.append((lost, False))
 
     def _record(self, instance: Instance, revision: int, now: Instant) -> None:
+        self.touched[instance.service] = None
         instance.is_known = True
         instance.since = now
         instance.between = self.gap_began
@@ -316,10 +362,11 @@ class Registry:
         if not self.is_first_listing:
             instance.service.recent.append(transition)
 
-    def _start_forgetting(self, instance: Instance, now: Instant) -> None:
+    def _start_forgetting(self, instance: Instance, at: float) -> None:
         if instance.forget is None:
             instance.forget = Timer(partial(self._forget_if_free, instance))
-        self._timers.start(instance.forget, now.mono + self.forget_after)
+        self.touched[instance.service] = None
+        self._timers.start(instance.forget, at)
 
     def _forget_if_free(self, instance: Instance, now: Instant) -> None:
         if not self._judges.is_held(instance.service):
@@ -328,14 +375,11 @@ class Registry:
             self._timers.start(instance.forget, now.mono + _ASK_AGAIN)
 
 
-def _read_value(instance: Instance, raw: bytes) -> None:
-    reading = values.read(raw)
-    fields = reading.fields
-    instance.raw = raw
-    instance.malformed = reading.malformed
-    instance.fields = fields if instance.service.keeps_fields else None
-    status = fields.get("status") if fields else None
-    instance.says = _ANNOUNCED.get(status) if isinstance(status, str) else None
+def _refresh(instance: Instance, event: KeyEvent, changes: list[Change]) -> None:
+    """Take the value of what is remembered as it was later: nothing else of an older event is news."""
+    if instance.is_present and event.kind in (EventKind.PUT, EventKind.FOUND):
+        instance.take(event.value)
+        changes.append((instance, False))
 
 
 def _take_successor(lost: Instance, now: Instant) -> Instance | None:

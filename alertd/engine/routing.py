@@ -94,6 +94,10 @@ class Router:
             plan = condition.plan = self._plan(condition)
         return plan.ways if plan.ways is not None else self._decide(plan, Labels(alert), condition)
 
+    def route_of(self, key: str) -> Route:
+        """Return the route that ways of this key take, the default one if it is gone."""
+        return next((leg.route for leg in self._legs if leg.key == key), self._legs[-1].route)
+
     def has(self, channel: str) -> bool:
         """Tell whether a channel is there."""
         return channel in self._resolved_wanted

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Outlet:
     """What goes to one channel."""
 
-    __slots__ = ("_channel", "_desk", "_digested", "_digests", "_held", "_recent", "_storm_until", "_timer")
+    __slots__ = ("_channel", "_desk", "_digested", "_digests", "_held", "_recent", "_timer", "storm_until")
 
     def __init__(self, channel: str, desk: Desk) -> None:
         self._channel = channel
@@ -39,7 +39,7 @@ class Outlet:
         self._digested: dict[LiveAlert, None] = {}
         """What was told by digest and still fires, as far as the channel knows."""
         self._digests = 0
-        self._storm_until = -inf
+        self.storm_until = -inf
         self._timer = Timer(self._flush)
 
     def tell(self, group: Group, parts: Sequence[Part], now: Instant) -> bool:
@@ -58,7 +58,23 @@ class Outlet:
         """Tell whether what a group that is new to the channel tells now is held for the digest."""
         lately = self._lately(now)
         is_full = len(lately) >= self._desk.settings.storm.above
-        return now.mono < self._storm_until or (is_full and key not in lately)
+        return now.mono < self.storm_until or (is_full and key not in lately)
+
+    # --- taking over -------------------------------------------------------------------------------------------------
+
+    def past(self) -> tuple[float, int]:
+        """Return until when its storm lasts, in monotonic seconds, and how many digests were told."""
+        return self.storm_until, self._digests
+
+    def take_over(self, storm_until: float, digests: int) -> None:
+        """Go on where another left off."""
+        self.storm_until, self._digests = storm_until, digests
+
+    def note_spoken(self, group: Group, alerts: Iterable[LiveAlert]) -> None:
+        """Take note of a group that another told the channel of, which knows of these alerts."""
+        self._recent[group.key] = group.spoke
+        if self._channel in group.digested:
+            self._digested.update(dict.fromkeys(alerts))
 
     # --- which way ---------------------------------------------------------------------------------------------------
 
@@ -97,12 +113,15 @@ class Outlet:
         if self._timer.due is None:
             begun = next(iter(self._lately(now).values()), now.mono)
             end = begun + self._desk.settings.storm.within
-            self._desk.timers.start(self._timer, self._storm_until if now.mono < self._storm_until else end)
+            self._desk.timers.start(self._timer, self.storm_until if now.mono < self.storm_until else end)
 
     def _flush(self, now: Instant) -> None:
-        """Tell all that was held, as one."""
+        """Tell all that was held, as one; unless somebody else speaks by now."""
+        if not self._desk.speaks:
+            return
         held, self._held = {part.member.alert: part for part in self._held.values()}, {}
-        self._storm_until = now.mono + self._desk.settings.storm.within
+        self.storm_until = now.mono + self._desk.settings.storm.within
+        self._desk.stormy[self._channel] = None
         due = [part for part in (self._due(part, now) for part in held.values()) if part is not None]
         wanted = [part for part in due if self._wants(part, now)]
         if wanted:

@@ -1,0 +1,195 @@
+"""What outlives an engine: a restart, or a standby that takes over, goes on exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alertd.config.schema import Channel, Settings
+from alertd.model import AlertState, EventKind, Kind
+from tests.engine.relay import Relay
+from tests.engine.story import default_route, instant, rule, seconds
+
+TWO: dict[str, Any] = {"channels": {"ops": Channel(), "mail": Channel()}}
+STORMY = Settings.model_validate({"flap": False, "storm": {"above": 3, "within": "30s"}})
+FLAP = {"changes": 4, "within": "60s", "settle": "30s"}
+
+
+def test_what_was_told_is_not_told_again_and_resolves_once() -> None:
+    """A restart while an alert fires is not seen; its end is told where its beginning was, with both times."""
+    story = Relay(rule(), up=("apache/a", "apache/b")).at(10).expire("apache/a").at(20).restart().at(30)
+    story.up("apache/a").at(40)
+    assert story.told == ["10 firing r apache/a", "30 resolved r apache/a"]
+    alert = story.notifications[-1].entries[0].alert
+    assert alert.since is not None
+    assert alert.until is not None
+    assert (seconds(alert.since), seconds(alert.until)) == (10, 30)
+
+
+def test_what_ended_while_nobody_watched_is_told_once() -> None:
+    """The end is told when somebody watches again, and says between which times it was."""
+    story = Relay(rule(), up=("apache/a", "apache/b")).at(10).expire("apache/a").leave().at(50).up("apache/a")
+    story.at(60).come_back().at(70)
+    assert story.told == ["10 firing r apache/a", "60 resolved r apache/a"]
+    assert story.notifications[-1].entries[0].alert.between == instant(10)
+
+
+def test_what_began_while_nobody_watched_is_told_with_its_cause() -> None:
+    """History tells how it went; where that is lost, it is found gone."""
+    away = Relay(rule(), up=("apache/a", "apache/b")).at(10).leave().at(50).expire("apache/a").at(60)
+    assert away.come_back().told == ["60 firing r apache/a"]
+    assert away.transitions[-1] == "60 apache/a down expired"
+    lost = Relay(rule(), up=("apache/a", "apache/b")).at(10).leave().at(50).expire("apache/a").at(60)
+    assert lost.come_back(lost_history=True).told == ["60 firing r apache/a"]
+    assert lost.transitions[-1] == "60 apache/a down missed"
+
+
+def test_what_fired_and_ended_while_nobody_watched_is_told_as_over() -> None:
+    """One message with both ends."""
+    story = Relay(rule(), up=("apache/a",), group_wait="5s").at(10).leave().at(50).expire("apache/a").up("apache/a")
+    story.at(60).come_back().at(70)
+    assert story.told == ["65 resolved r apache/a"]
+
+
+def test_what_waited_to_be_told_is_told() -> None:
+    """An alert that fired within `group_wait` of the end is told after the restart; so is one that ended by then."""
+    story = Relay(rule(), up=("apache/a", "pay/a"), group_wait="5s").at(10).expire("apache/a").at(12).restart().at(20)
+    assert story.told == ["15 firing r apache/a"]
+    over = Relay(rule(), up=("apache/a",), group_wait="5s").at(10).expire("apache/a").at(11).up("apache/a").restart()
+    assert over.at(20).told == ["16 resolved r apache/a"]
+
+
+def test_hold_times_survive_as_wall_time() -> None:
+    """`for` goes on where it was, and so does `keep_firing_for`; the time between counts."""
+    held = Relay(rule(for_="30s"), up=("apache/a",)).at(10).expire("apache/a").at(20).leave().at(35).come_back().at(60)
+    assert held.told == ["40 firing r apache/a"]
+    kept = Relay(rule(keep_firing_for="60s"), up=("apache/a",)).at(10).expire("apache/a").at(20).up("apache/a")
+    assert kept.at(30).restart().at(100).told == ["10 firing r apache/a", "80 resolved r apache/a"]
+
+
+def test_flapping_survives() -> None:
+    """What counts towards a flap, that it flaps, and when it settles."""
+    story = Relay(rule(flap=FLAP), up=("apache/a",)).at(10).expire("apache/a").at(12).up("apache/a").at(14)
+    story.expire("apache/a").restart().at(16).up("apache/a")
+    assert story.told[-1] == "16 flapping r apache/a"
+    story.at(20).expire("apache/a").restart().at(100)
+    assert story.told[-1] == "50 settled r apache/a"
+    assert story.notifications[-1].entries[0].alert.state is AlertState.FIRING
+
+
+def test_what_is_replayed_makes_no_flap() -> None:
+    """Six changes while nobody watched are no flapping."""
+    story = Relay(rule(flap=FLAP), up=("apache/a",)).at(10).leave()
+    for _ in range(3):
+        story.expire("apache/a").up("apache/a")
+    assert story.at(20).come_back().at(30).told == ["20 resolved r apache/a"]
+
+
+def test_the_lost_are_known_with_their_causes_and_fields() -> None:
+    """What etcd no longer has is remembered: why an instance is down, since when, and what it said of itself."""
+    story = Relay(rule(when={"instances": {"below": 2}}), rule("w", where={"rack": "r7"}), up=("apache/a", "apache/b"))
+    story.put("apache/c", rack="r7").at(10).delete("apache/c").at(20).restart().at(30).expire("apache/a")
+    facts = next(service for service in story.engine.services() if service.name == "apache")
+    lost = {each.name: (str(each.cause), seconds(each.since)) for each in facts.instances if not each.up}
+    assert lost == {"c": ("deleted", 10), "a": ("expired", 30)}
+    assert story.told == ["10 firing w apache/c", "30 firing r apache"]
+
+
+def test_a_new_instance_is_told_of_once_whatever_restarts() -> None:
+    """`instance: up` is told of what registered before, during or after a restart, each once."""
+    story = Relay(rule(when={"instance": "up"}), up=("apache/a",), group_wait="5s").at(10).up("apache/b").at(12)
+    story.restart().at(30).leave().at(40).up("apache/c").at(50).come_back().at(60).restart().at(70).up("apache/d")
+    assert story.at(80).told == ["15 firing r apache/b", "55 firing r apache/c", "75 firing r apache/d"]
+
+
+def test_a_rule_that_is_gone_after_a_restart_resolves_what_it_told() -> None:
+    """The message still says which rule that was, and how bad."""
+    story = Relay(rule(severity="critical"), up=("apache/a",)).at(10).expire("apache/a")
+    story.restart(rule("other", service="pay")).at(20)
+    assert story.told == ["10 firing r apache/a", "10 resolved r apache/a"]
+    entry = story.notifications[1].entries[0]
+    assert (entry.alert.rule.name, entry.alert.rule.severity) == ("r", "critical")
+    assert story.at(900).books == {}
+
+
+def test_a_target_that_is_unknown_after_a_restart_is_told_as_forgotten() -> None:
+    """Whatever became of what was remembered of it."""
+    story = Relay(rule(service="*"), up=("apache/a", "pay/a")).at(10).expire("apache/a").leave()
+    story.memory.pop("apache")
+    assert story.come_back().told == ["10 firing r apache/a", "10 forgotten r apache/a"]
+    assert story.at(900).books == {}
+
+
+def test_reminders_and_escalation_go_on() -> None:
+    """Both are counted from when people were told, not from the restart."""
+    steps = ({"after": "250s", "channels": ("mail",)},)
+    routes = (default_route(channels=("ops",), repeat_interval="100s", escalate=steps),)
+    story = Relay(rule(), up=("apache/a",), routes=routes, **TWO).at(10).expire("apache/a").at(50).restart().at(200)
+    story.restart().at(300)
+    assert story.told == [
+        "10 firing r apache/a to ops",
+        "110 reminder r apache/a to ops",
+        "210 reminder r apache/a to ops",
+        "260 escalated r apache/a to mail",
+    ]
+    ends = story.at(310).up("apache/a").told[-2:]
+    assert ends == ["310 resolved r apache/a to ops", "310 resolved r apache/a to mail"]
+
+
+def test_a_standby_tells_nothing_and_takes_over_exactly() -> None:
+    """It knows what fires, learns what was told, and tells the rest in its time, which may be over."""
+    story = Relay(rule(), up=("apache/a", "apache/b", "apache/c"), has_standby=True, group_wait="5s")
+    story.at(10).expire("apache/a").at(20).expire("apache/b").at(21).up("apache/b").expire("apache/c").at(30)
+    assert story.told == ["15 firing r apache/a", "25 resolved r apache/b", "25 firing r apache/c"]
+    story.at(40).up("apache/a").at(42).fail_over().at(44)
+    assert story.told[3:] == []
+    assert story.at(60).told[3:] == ["45 resolved r apache/a"]
+    story.up("apache/c").at(70).fail_over().at(80)
+    assert story.told[4:] == ["65 resolved r apache/c"]
+
+
+def test_what_was_told_as_over_is_not_told_by_the_next_speaker() -> None:
+    """One that fired and ended before it was told leaves no belief, and yet is known to have been told."""
+    story = Relay(rule(), up=("apache/a",), has_standby=True, group_wait="5s").at(10).expire("apache/a").at(11)
+    story.up("apache/a").at(20).fail_over().at(30).fail_over().at(900)
+    assert story.told == ["15 resolved r apache/a"]
+    assert story.books == {}
+
+
+def test_a_standby_lets_go_of_what_is_over() -> None:
+    """What fires and ends day after day does not pile up in an engine that does not speak."""
+    story = Relay(rule(), up=("apache/a",), has_standby=True).at(10)
+    story.expire("apache/a").at(20).up("apache/a").at(900)
+    assert story.standby is not None
+    assert story.standby._desk.groups == {}
+
+
+def test_a_storm_survives_a_failover_in_its_middle() -> None:
+    """What is held is told in one digest by whoever speaks then, and what was told in it counts as told."""
+    names = tuple(f"s{n:02}/a" for n in range(20))
+    story = Relay(rule(service="*"), up=names, has_standby=True, settings=STORMY, group_wait="5s")
+    story.at(10).expire(*names).at(20).fail_over().at(60)
+    assert [str(sent.kind) for sent in story.notifications] == ["firing"] * 3 + ["digest"]
+    assert sorted(entry.alert.target for sent in story.notifications for entry in sent.entries) == sorted(names)
+    story.fail_over().at(100).up(*names).at(110).fail_over().at(200)
+    ends = [entry for sent in story.notifications[4:] for entry in sent.entries]
+    assert {entry.kind for entry in ends} == {Kind.RESOLVED}
+    assert sorted(entry.alert.target for entry in ends) == sorted(names)
+
+
+def test_each_channel_is_told_what_it_was_not_told() -> None:
+    """One channel heard of all, the other of the first alone when the speaker died."""
+    story = Relay(rule(service="*"), up=("s1/a", "s2/a", "s3/a", "s4/a"), has_standby=True, settings=STORMY, **TWO)
+    story.at(10).expire("s1/a", "s2/a", "s3/a").at(11).expire("s4/a").at(12).fail_over().at(60)
+    for channel in ("ops", "mail"):
+        told = [each.alert.target for sent in story.notifications if sent.channel == channel for each in sent.entries]
+        assert sorted(told) == ["s1/a", "s2/a", "s3/a", "s4/a"]
+
+
+def test_names_that_are_no_text_are_remembered() -> None:
+    """Keys are bytes, and stay so."""
+    story = Relay(rule(service="*"), up=("apache/a",))
+    key = b"/services/s\xff/i\xfe"
+    story.events(story.event(EventKind.PUT, "x")._replace(key=key)).at(10).restart()
+    assert key in set(story.engine.present_keys())
+    gone = story.event(EventKind.EXPIRE, "x")._replace(key=key, revision=300)
+    assert story.at(20).events(gone).told == [r"20 firing r s\xff/i\xfe"]
