@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client, put_op
+from alertd.etcd.stream import WatchStream
 from alertd.etcd.watch import Events, GapOpened, Step, Synced, Watch
 from alertd.model import EventKind
 from tests.etcd.following import PREFIX, QUICKLY, Follower, Left, agree, following, run, until
@@ -171,6 +173,34 @@ def test_a_key_that_only_came_and_went_is_told_in_a_gap_of_its_own(shared_etcd: 
             await until(lambda: follower.synced == 2)
             assert follower.told(prefix + b"b") == [PUT, DELETE]
             assert [type(step) for step in follower.steps] == [GapOpened, Synced] * 2
+            assert {step.since for step in follower.steps if isinstance(step, GapOpened)} == {left.bookmark.at}
+
+    run(story())
+
+
+def test_a_stream_that_breaks_before_it_replays_is_no_sign_of_life(
+    shared_etcd: EtcdServer, prefix: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next one brings may have happened before it: the gap reaches back to the bookmark all the same."""
+
+    async def story() -> None:
+        left = await leave(shared_etcd.endpoint, prefix)
+        async with Client(EtcdSettings((shared_etcd.endpoint,))) as client:
+            await client.put(prefix + b"a", b"1")
+            await client.delete(prefix + b"a")
+        answers, read = [], WatchStream.read
+
+        async def break_off_once(stream: WatchStream) -> Any:
+            answers.append(await read(stream))
+            if len(answers) == 2:
+                raise EtcdUnavailable("broken before its first event was taken")
+            return answers[-1]
+
+        monkeypatch.setattr(WatchStream, "read", break_off_once)
+        async with following(shared_etcd.endpoint, prefix=prefix, left=left) as (_, follower):
+            await until(lambda: follower.synced == 2)
+            assert follower.watch.counters.streams == 2
+            assert follower.told(prefix + b"a") == [PUT, DELETE]
             assert {step.since for step in follower.steps if isinstance(step, GapOpened)} == {left.bookmark.at}
 
     run(story())

@@ -117,6 +117,8 @@ async def live(client: Client, book: Book, writer: Writer, cut: Cut, *, is_last:
         consuming.cancel()
         with suppress(asyncio.CancelledError):
             await consuming
+    if reader.synced:
+        assert reader.state.keys() <= {event.key for event in reader.events}, "a value that was never told"
     return reader
 
 
