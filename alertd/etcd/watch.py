@@ -184,12 +184,15 @@ class Watch:
     # --- following -----------------------------------------------------------------------------------------------
 
     def resume(self, bookmark: Bookmark) -> None:
-        """Begin where an earlier daemon left off, whose revision is 1 or more; to be called before `follow()`.
+        """Begin where an earlier daemon left off; to be called before `follow()`.
 
         Every key that existed at the bookmark's revision is told as `FOUND` with its value, then what happened since,
         as it happened. Where etcd no longer has that history, every key that exists is `FOUND`, after a `MISSED` if it
-        is one of `bookmark.keys` that was made again; and the rest of those are `MISSED`.
+        is one of `bookmark.keys` that was made again; and the rest of those are `MISSED`. Raises ValueError for a
+        bookmark that was taken before there was anything to leave.
         """
+        if bookmark.revision < 1 or not bookmark.cluster_id:
+            raise ValueError(f"no place to resume from: revision {bookmark.revision}, cluster {bookmark.cluster_id}")
         for key in bookmark.keys:
             self._view.put(key, 0)
         self._is_resuming = True

@@ -13,9 +13,10 @@ from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client, put_op
 from alertd.etcd.stream import WatchStream
-from alertd.etcd.watch import Events, GapOpened, Step, Synced, Watch
+from alertd.etcd.watch import Bookmark, Events, GapOpened, Step, Synced, Watch
 from alertd.model import EventKind
 from tests.etcd.following import PREFIX, QUICKLY, Follower, Left, agree, following, run, until
+from tests.etcd.test_watch_faults import change, key, seed
 from tests.etcd_server import Cut, EtcdServer, free_port
 
 if TYPE_CHECKING:
@@ -41,24 +42,11 @@ async def put_many(client: Client, value: bytes, number: int = MANY) -> None:
         await client.txn([], [put_op(key(f"{one:05}"), value) for one in range(start, start + 100)])
 
 
-def key(name: str) -> bytes:
-    """Return the key of an instance below the common prefix."""
-    return PREFIX + b"s/" + name.encode()
-
-
-def seed(etcd: EtcdServer, names: str = "abcd") -> None:
-    """Register instances."""
-    for name in names:
-        etcd.ctl("put", key(name).decode(), "1")
-
-
-def change(etcd: EtcdServer) -> None:
-    """Of a, b, c, d: change one, delete one, delete and make one again, leave one alone; and register e."""
-    etcd.ctl("put", key("a").decode(), "2")
-    etcd.ctl("del", key("b").decode())
-    etcd.ctl("del", key("c").decode())
-    etcd.ctl("put", key("c").decode(), "1")
-    etcd.ctl("put", key("e").decode(), "1")
+async def put_elsewhere(etcd: EtcdServer, number: int) -> None:
+    """Make revisions that do not concern the prefix."""
+    async with Client(EtcdSettings((etcd.endpoint,))) as client:
+        for _ in range(number):
+            await client.put(b"/elsewhere", b"")
 
 
 REPLAYED = {"a": [FOUND, PUT], "b": [FOUND, DELETE], "c": [FOUND, DELETE, PUT], "d": [FOUND], "e": [PUT]}
@@ -103,6 +91,14 @@ def test_where_nothing_happened_every_key_is_found_as_it_was(shared_etcd: EtcdSe
             assert (watch.counters.streams, watch.cluster_id) == (0, bookmark.cluster_id)
 
     run(story())
+
+
+def test_a_bookmark_without_a_place_is_refused() -> None:
+    """Nothing can be resumed from revision 0, or in no cluster."""
+    watch = Watch(Client(EtcdSettings()), PREFIX)
+    for revision, cluster_id in ((0, 1), (-1, 1), (1, 0)):
+        with pytest.raises(ValueError, match="no place"):
+            watch.resume(Bookmark(revision, cluster_id, 0.0, ()))
 
 
 def test_what_follows_is_told_as_ever(shared_etcd: EtcdServer, prefix: bytes) -> None:
@@ -227,15 +223,18 @@ def test_keys_that_the_bookmark_knows_too_early(shared_etcd: EtcdServer, prefix:
     run(story())
 
 
-def test_a_ghost_alone_keeps_the_gap_open_until_it_is_missed(shared_etcd: EtcdServer, prefix: bytes) -> None:
-    """No key changed, and yet the state is not what the consumer believes."""
+@pytest.mark.parametrize("number", [1, 1500])
+def test_ghosts_alone_keep_the_gap_open_until_they_are_missed(
+    shared_etcd: EtcdServer, prefix: bytes, number: int
+) -> None:
+    """No key changed, and yet the state is not what the consumer believes; many are mended by a listing."""
 
     async def story() -> None:
         bookmark, _ = await leave(shared_etcd.endpoint, prefix)
-        ghost = prefix + b"ghost"
-        left = Left(bookmark._replace(keys=[ghost]), {ghost: b"1"})
+        ghosts = [prefix + b"ghost/%d" % one for one in range(number)]
+        left = Left(bookmark._replace(keys=ghosts), dict.fromkeys(ghosts, b"1"))
         async with following(shared_etcd.endpoint, prefix=prefix, left=left) as (_, follower):
-            assert follower.told(ghost) == [MISSED]
+            assert [(event.kind, event.key) for event in follower.events] == [(MISSED, ghost) for ghost in ghosts]
             assert [type(step) for step in follower.steps] == [GapOpened, Synced]
 
     run(story())
@@ -376,8 +375,9 @@ def test_a_compaction_between_two_pages(etcd: EtcdServer) -> None:
     run(story())
 
 
-def test_a_restore_from_an_older_snapshot(etcd: EtcdServer, tmp_path: Path) -> None:
-    """The bookmark's revision is in the future: everything is found, also what has not changed."""
+@pytest.mark.parametrize("puts", [0, 60], ids=["behind", "ahead"])
+def test_a_restore_from_an_older_snapshot(etcd: EtcdServer, tmp_path: Path, puts: int) -> None:
+    """The bookmark's revision is in the future, or has come again in another history: everything is found."""
     seed(etcd)
     etcd.save(tmp_path / "snapshot")
 
@@ -387,6 +387,7 @@ def test_a_restore_from_an_older_snapshot(etcd: EtcdServer, tmp_path: Path) -> N
         etcd.stop()
         etcd.restore(tmp_path / "snapshot")
         etcd.start()
+        await put_elsewhere(etcd, puts)
         async with following(etcd.endpoint, left=left) as (client, follower):
             await until(lambda: not follower.is_in_gap)
             assert told(follower) == {"a": [FOUND], "b": [FOUND], "c": [FOUND], "d": [FOUND], "e": [MISSED]}
@@ -409,9 +410,7 @@ def test_another_cluster_at_the_same_address(etcd: EtcdServer, puts: int) -> Non
         etcd.wipe()
         etcd.peer_port = free_port()
         etcd.start()
-        async with Client(EtcdSettings((etcd.endpoint,))) as direct:
-            for number in range(puts):
-                await direct.put(b"/elsewhere", b"%d" % number)
+        await put_elsewhere(etcd, puts)
         seed(etcd, "ae")
         async with following(etcd.endpoint, left=left) as (client, follower):
             await until(lambda: not follower.is_in_gap)
