@@ -24,6 +24,10 @@ class Compacted(EtcdUnavailable):
     """The revision asked for is no longer kept: read the present state instead."""
 
 
+class WrongHistory(EtcdUnavailable):
+    """etcd shows another cluster, or an older state: nothing that was remembered can be compared."""
+
+
 class NotGuarded(EtcdUnavailable):
     """etcd has its authentication switched off, so that nobody needs to log in."""
 
@@ -98,6 +102,7 @@ _SAYINGS: Sequence[_Saying] = (
         "does not permit {user} to {attempt}; grant it with `etcdctl role grant-permission`",
     ),
     _Saying("has been compacted", Verdict.FINAL, Compacted, "no longer keeps that revision"),
+    _Saying("is a future revision", Verdict.FINAL, WrongHistory, "has not come as far as that revision: it is older"),
     _Saying(
         "database space exceeded",
         Verdict.FINAL,

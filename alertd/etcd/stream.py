@@ -35,10 +35,6 @@ _HAS_LEADER = ("hasleader", "true")
 """etcd ends the stream when the member it runs on has lost its leader."""
 
 
-class WrongHistory(EtcdUnavailable):
-    """etcd shows another cluster, or an older state: nothing that was remembered can be compared."""
-
-
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """How a watch behaves; all in seconds but `slice_events`, which is in events.

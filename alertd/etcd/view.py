@@ -117,12 +117,14 @@ class Relisting:
     """A full listing compared with the view; it survives being broken off and begun again at a later revision.
 
     `cursor` is the revision at which the view was true; 0 if it cannot be compared (another cluster, an older
-    history): then every listed key is told.
+    history): then every listed key is told. So it is with `tells_all`, for a view that knows the keys of `cursor` but
+    whose consumer has not been told of them.
     """
 
-    def __init__(self, view: View, cursor: int) -> None:
+    def __init__(self, view: View, cursor: int, *, tells_all: bool = False) -> None:
         self._view = view
         self._cursor = cursor
+        self._tells_all = tells_all
         self._true_at: dict[bytes, int] = {}
         self.revision = 0
 
@@ -151,6 +153,8 @@ class Relisting:
         return [KeyEvent(EventKind.MISSED, key, b"", 0, self.revision) for key in gone]
 
     def _is_news(self, key: bytes, kv: KeyValue) -> bool:
+        if self._tells_all and key not in self._true_at:
+            return True
         true_at = self._true_at.get(key, self._cursor)
         return not true_at or kv.mod_revision > true_at or key not in self._view.leases
 
@@ -161,17 +165,23 @@ class Relisting:
 
 
 class Comparison:
-    """A keys-only listing compared with the view. What differs is only suspect: the stream may still bring it."""
+    """A keys-only listing compared with the view. What differs is only suspect: the stream may still bring it.
+
+    `newest` is the revision of the last change to any key that was listed. If that is none that the view has not seen,
+    and nothing is suspect, then etcd's state is the view's: a key that is there now and unchanged was there then.
+    """
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._seen: set[bytes] = set()
         self._suspects: dict[bytes, int | None] = {}
         self.revision = 0
+        self.newest = 0
 
-    def page(self, kvs: Iterable[KeyValue]) -> None:
+    def page(self, kvs: Sequence[KeyValue]) -> None:
         """Take one page of the listing."""
         known = self._view.leases
+        self.newest = max(self.newest, max((kv.mod_revision for kv in kvs), default=0))
         for kv in kvs:
             self._seen.add(kv.key)
             if known.get(kv.key) != kv.lease:

@@ -13,6 +13,8 @@ How it goes (after etcd's documented guarantees and their known holes, see the i
    since some servers lose a deletion when resuming exactly at a compacted revision (etcd#18089).
 4. Compacted, another cluster, or a revision that went back (a watch on a future revision waits in silence for ever,
    etcd#14303): everything is listed again, as in 1.
+5. Who resumes from an earlier daemon's `Bookmark` lists what there was at its revision in place of 1, then goes on as
+   in 3: all that happened since is replayed. Where etcd cannot show that revision, it is as in 4.
 
 Invariant: the position from which a stream is resumed is only ever learnt from a stream or a listing of this prefix,
 never from other answers of etcd, whose revisions run ahead of the stream.
@@ -29,14 +31,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.client import FIRST_PAGE_KEYS
-from alertd.etcd.faults import Compacted
+from alertd.etcd.faults import Compacted, WrongHistory
 from alertd.etcd.lease import Coroner
 from alertd.etcd.retry import Backoff, Trouble
-from alertd.etcd.stream import WatchSettings, WatchStream, WrongHistory
+from alertd.etcd.stream import WatchSettings, WatchStream
 from alertd.etcd.view import Comparison, Relisting, View, mend, revision_of, slices, split_after, take
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
     from typing import Any
 
     from alertd.etcd.client import Client, Page
@@ -46,6 +48,18 @@ _log = logging.getLogger("alertd.etcd")
 
 _MENDED_ONE_BY_ONE = 1_000
 """More differences than this are mended by a full listing."""
+
+
+class Bookmark(NamedTuple):
+    """Where an earlier daemon left off: what it knew of a prefix was true at `revision` of the cluster `cluster_id`.
+
+    That was at the monotonic second `at`. `keys` existed then, or were made shortly after.
+    """
+
+    revision: int
+    cluster_id: int
+    at: float
+    keys: Collection[bytes]
 
 
 class GapOpened(NamedTuple):
@@ -101,6 +115,9 @@ class Watch:
     """The keys that start with a prefix, followed. Use one `follow()` at a time.
 
     `trouble` tells, in place of one that names the watch alone, what does not work.
+
+    For a bookmark take `resume_after`, never `revision`, and `cluster_id` with it, while no gap is open and neither is
+    0: what has happened up to there was yielded, and the consumer has come back for more, so it has taken that in.
     """
 
     def __init__(
@@ -119,16 +136,21 @@ class Watch:
         self._replay_until = 0
         """Events up to this revision happened while nobody watched; 0 when there can be none."""
         self._is_replaying = False
+        """Whether a gap is open that ends once the stream has passed `_boundary`."""
+        self._is_resuming = False
+        """Whether what there was at the bookmark's revision is to be listed, and the consumer knows no more than it."""
         self._audited: asyncio.Future[int] | None = None
         self._audit_turn = asyncio.Lock()
         self._is_proven = False
         self._alive_at: float | None = None
+        self._gap_since: float | None = None
+        """The last sign of life before which nothing can have happened that is not told."""
         self._backoff = Backoff(self._settings.retry_first, self._settings.retry_cap)
         self._trouble = trouble or Trouble("the watch on etcd does not work")
         self.revision = 0
-        """Of the last event or listing: the view is true at this revision."""
+        """Of the last event or listing: the view is true at this revision. Runs ahead of what is yielded."""
         self.resume_after = 0
-        """The stream has passed this revision for certain; not before `revision`."""
+        """The stream has passed this revision for certain, and the consumer has taken in what happened up to it."""
         self.counters = WatchCounters()
 
     def __len__(self) -> int:
@@ -150,11 +172,34 @@ class Watch:
         return (self._stream and self._stream.alive_at) or self._alive_at
 
     @property
+    def cluster_id(self) -> int:
+        """The cluster that `resume_after` is a revision of; 0 before one has answered."""
+        return self._history.cluster_id
+
+    @property
     def lease_questions(self) -> int:
         """How many times etcd was asked whether a lease lives."""
         return self._coroner.questions
 
     # --- following -----------------------------------------------------------------------------------------------
+
+    def resume(self, bookmark: Bookmark) -> None:
+        """Begin where an earlier daemon left off; to be called before `follow()`.
+
+        Every key that existed at the bookmark's revision is told as `FOUND` with its value, then what happened since,
+        as it happened. Where etcd no longer has that history, every key that exists is `FOUND`, after a `MISSED` if it
+        is one of `bookmark.keys` that was made again; and the rest of those are `MISSED`. Raises ValueError for a
+        bookmark that was taken before there was anything to leave.
+        """
+        if bookmark.revision < 1 or not bookmark.cluster_id:
+            raise ValueError(f"no place to resume from: revision {bookmark.revision}, cluster {bookmark.cluster_id}")
+        for key in bookmark.keys:
+            self._view.put(key, 0)
+        self._is_resuming = True
+        self._relisting = Relisting(self._view, bookmark.revision, tells_all=True)
+        self._history = _History(bookmark.cluster_id, 0, bookmark.revision)
+        self.revision = self.resume_after = bookmark.revision
+        self._gap_reason, self._gap_since = f"resumed after revision {bookmark.revision}", bookmark.at
 
     async def follow(self) -> AsyncGenerator[Step, None]:
         """Yield what happens, for ever; close the generator (`aclosing`) to stop.
@@ -174,8 +219,12 @@ class Watch:
 
     async def _recover(self, error: EtcdUnavailable) -> None:
         """Decide what a broken session means for the next, and wait as long as is decent."""
-        if isinstance(error, (Compacted, WrongHistory)) and self._relisting is None:
-            self._relisting = Relisting(self._view, self.revision if isinstance(error, Compacted) else 0)
+        if isinstance(error, (Compacted, WrongHistory)) and (self._relisting is None or self._is_resuming):
+            if isinstance(error, WrongHistory):
+                self._relisting = Relisting(self._view, 0)
+            elif self._relisting is None:
+                self._relisting = Relisting(self._view, self.revision)
+            self._is_resuming = False
             self._gap_reason = str(error)
             _log.warning("everything is listed again: %s", error)
         else:
@@ -185,14 +234,9 @@ class Watch:
 
     async def _session(self) -> AsyncGenerator[Step, None]:
         """Bring the view up to date, then stream until something breaks: always ends by raising EtcdUnavailable."""
-        if self._relisting is not None:
-            async with aclosing(self._relist(self._relisting)) as steps:
-                async for step in steps:
-                    yield step
-        else:
-            self._comparison = await self._compare()
-            is_behind = self._history.revision > self.revision
-            self._replay_until = self._history.revision if is_behind or self._is_replaying else 0
+        async with aclosing(self._catch_up()) as steps:
+            async for step in steps:
+                yield step
         stream = WatchStream(self._client, self._client.endpoint, self._settings)
         try:
             await stream.open(self._prefix, self.resume_after + 1)
@@ -210,8 +254,33 @@ class Watch:
             raise
         finally:
             self._alive_at = stream.alive_at or self._alive_at
+            if stream.alive_at and not self._replay_until:
+                self._gap_since = stream.alive_at
             self._stream = None
             await stream.close()
+
+    async def _catch_up(self) -> AsyncGenerator[Step, None]:
+        """Bring the view up to date by listings; or to where the stream goes on, and note what it has to bring.
+
+        A gap that is open ends here if a listing shows that the state is that of the view. Keys may still have come and
+        gone: those the stream brings, in a gap of their own.
+        """
+        relisting, is_resuming = self._relisting, self._is_resuming
+        if relisting is not None:
+            async with aclosing(self._list_past(relisting) if is_resuming else self._relist(relisting)) as steps:
+                async for step in steps:
+                    yield step
+            if not is_resuming:
+                return
+        comparison = await self._compare()
+        has_suspects = bool(comparison.suspects())
+        self._comparison = comparison if has_suspects else None
+        is_behind = comparison.revision > self.revision
+        is_over = self._is_replaying and not has_suspects and comparison.newest <= self.revision
+        self._is_replaying = self._is_replaying and not is_over
+        self._replay_until = comparison.revision if is_behind or self._is_replaying else 0
+        if is_over:
+            yield Synced(self.revision)
 
     async def _read(self, stream: WatchStream) -> AsyncGenerator[Step, None]:
         """Hand on what the stream brings.
@@ -260,7 +329,7 @@ class Watch:
             events = events[known:]
         if events and self._replay_until and not self._is_replaying:
             self._is_replaying = True
-            yield GapOpened("replayed after a cut", self._alive_at)
+            yield GapOpened("replayed after a cut", self._gap_since)
         boundary = self._boundary
         if boundary and events and revision_of(events[-1]) > boundary:
             before = split_after(events, boundary)
@@ -299,10 +368,8 @@ class Watch:
         differences = 0
         async with aclosing(pages):
             async for page in pages:
-                if self._gap_reason:
-                    reason, self._gap_reason = self._gap_reason, ""
-                    if not self._is_replaying:
-                        yield GapOpened(reason, self._alive_at)
+                for step in self._open_gap():
+                    yield step
                 if page.revision != relisting.revision:
                     relisting = self._begin(relisting, page)
                 events = relisting.page(page.kvs)
@@ -317,6 +384,33 @@ class Watch:
         self.revision = self.resume_after = relisting.revision
         self._answer_audit(differences + len(events))
         yield Synced(relisting.revision)
+
+    async def _list_past(self, relisting: Relisting) -> AsyncGenerator[Step, None]:
+        """List what there was at the bookmark's revision; the stream will tell what happened since.
+
+        Keys of the bookmark that are not there stay in the view: either they were made shortly after, or the comparison
+        shows that they are gone. Raises Compacted or WrongHistory if only the present can be listed.
+        """
+        self.counters.listings += 1
+        relisting.begin(self.revision)
+        pages = self._client.list_prefix(self._prefix, revision=self.revision)
+        async with aclosing(pages):
+            async for page in pages:
+                if not self._known_history().is_continued_by(page):
+                    raise WrongHistory("etcd shows another cluster, or an older state, than when it was left")
+                self._note(page)
+                for step in self._open_gap():
+                    yield step
+                self._is_replaying = True
+                events = relisting.page(page.kvs)
+                if events:
+                    yield Events(events)
+        self._is_resuming, self._relisting = False, None
+
+    def _open_gap(self) -> list[Step]:
+        """Return the beginning of the gap that a listing needs, unless one is open."""
+        reason, self._gap_reason = self._gap_reason, ""
+        return [GapOpened(reason, self._gap_since)] if reason and not self._is_replaying else []
 
     def _begin(self, relisting: Relisting, page: Page) -> Relisting:
         """Start a listing with its first page; forget what cannot be compared with it."""
@@ -334,8 +428,8 @@ class Watch:
     def _note(self, page: Page) -> None:
         self._history = _History(page.cluster_id, page.raft_term, page.revision)
 
-    async def _compare(self) -> Comparison | None:
-        """List the keys alone; return what differs from the view, None if nothing does."""
+    async def _compare(self) -> Comparison:
+        """List the keys alone; return what differs from the view."""
         comparison, expected = Comparison(self._view), self._known_history()
         pages = self._client.list_prefix(self._prefix, keys_only=True, page=10 * FIRST_PAGE_KEYS)
         async with aclosing(pages):
@@ -345,10 +439,9 @@ class Watch:
                 comparison.page(page.kvs)
         self._note(page)
         comparison.finish(page.revision)
-        if comparison.suspects():
-            return comparison
-        self._answer_audit(0)
-        return None
+        if not comparison.suspects():
+            self._answer_audit(0)
+        return comparison
 
     # --- auditing ------------------------------------------------------------------------------------------------
 
@@ -369,7 +462,7 @@ class Watch:
                     raise
                 self._stream.break_off(error)
                 raise
-            if comparison is None:
+            if not comparison.suspects():
                 return 0
             self._comparison = comparison
             self._audited = asyncio.get_running_loop().create_future()

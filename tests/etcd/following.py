@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pytest
 
@@ -13,7 +13,7 @@ from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.stream import WatchSettings
-from alertd.etcd.watch import Events, GapOpened, Step, Synced, Watch
+from alertd.etcd.watch import Bookmark, Events, GapOpened, Step, Synced, Watch
 from alertd.model import EventKind, KeyEvent
 
 if TYPE_CHECKING:
@@ -61,12 +61,25 @@ async def until(holds: Callable[[], object], what: str = "the condition holds", 
         await asyncio.sleep(0.005)
 
 
-class Follower:
-    """Applies what a watch yields. `state` is key → value, `events` all events so far, `steps` what brackets them."""
+class Left(NamedTuple):
+    """What a consumer leaves to the next: where it left off, and its state then."""
 
-    def __init__(self, watch: Watch) -> None:
+    bookmark: Bookmark
+    state: dict[bytes, bytes]
+
+
+class Follower:
+    """Applies what a watch yields. `state` is key → value, `events` all events so far, `steps` what brackets them.
+
+    It begins anew, or where another left off.
+    """
+
+    def __init__(self, watch: Watch, left: Left | None = None) -> None:
         self.watch = watch
         self.state: dict[bytes, bytes] = {}
+        if left is not None:
+            watch.resume(left.bookmark)
+            self.state.update(left.state)
         self.events: list[KeyEvent] = []
         self.steps: list[Step] = []
         self.is_in_gap = False
@@ -100,6 +113,12 @@ class Follower:
         """Return what was told of a key, in order."""
         return [event.kind for event in self.events if event.key == key]
 
+    def leave(self) -> Left:
+        """Leave off here."""
+        assert not self.is_in_gap
+        bookmark = Bookmark(self.watch.resume_after, self.watch.cluster_id, time.monotonic(), list(self.state))
+        return Left(bookmark, dict(self.state))
+
     def forget(self) -> None:
         """Start the story anew; the state stays."""
         self.events.clear()
@@ -107,11 +126,15 @@ class Follower:
 
 @asynccontextmanager
 async def following(
-    *endpoints: str, prefix: bytes = PREFIX, settings: WatchSettings = QUICKLY, login: EtcdSettings | None = None
+    *endpoints: str,
+    prefix: bytes = PREFIX,
+    settings: WatchSettings = QUICKLY,
+    login: EtcdSettings | None = None,
+    left: Left | None = None,
 ) -> AsyncIterator[tuple[Client, Follower]]:
     """Follow a prefix in a task of its own; the first listing is complete when the body begins."""
     async with Client(login or EtcdSettings(endpoints=endpoints, timeout=1.0)) as client:
-        follower = Follower(Watch(client, prefix, settings))
+        follower = Follower(Watch(client, prefix, settings), left)
 
         async def consume() -> None:
             async with aclosing(follower.watch.follow()) as steps:

@@ -8,7 +8,9 @@ import pytest
 
 from alertd.errors import AlertdError, EtcdRefused
 from alertd.etcd.channel import EtcdSettings, parse_endpoints
-from tests.etcd.following import complaint
+from alertd.etcd.client import Client
+from alertd.etcd.faults import WrongHistory
+from tests.etcd.following import complaint, run
 from tests.etcd_server import HOST, EtcdServer, free_port
 
 
@@ -38,6 +40,17 @@ def test_the_worst_of_several_is_said(shared_etcd: EtcdServer) -> None:
     """What an operator must mend tells more than an endpoint that is away."""
     wrong, away = f"{HOST}:{shared_etcd.health_port}", f"{HOST}:{free_port()}"
     assert wrong in str(complaint(EtcdSettings(endpoints=(wrong, away))))
+
+
+def test_a_revision_that_etcd_has_not_reached(shared_etcd: EtcdServer) -> None:
+    """It is an older state than one that was seen; no operator can mend that."""
+
+    async def story() -> None:
+        async with Client(EtcdSettings(endpoints=(shared_etcd.endpoint,))) as client:
+            with pytest.raises(WrongHistory, match="has not come as far as that revision"):
+                await client.get(b"key", revision=1 << 40)
+
+    run(story())
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,18 @@ def test_a_listing_begun_again_does_not_invent_changes() -> None:
     assert relisting.finish() == []
 
 
+def test_a_consumer_that_was_told_nothing_yet_is_told_all() -> None:
+    """Keys that were known by name at revision 10; of what a first part told, the second repeats what changed."""
+    view = view_of(a=0, b=0, c=0, d=0)
+    relisting = Relisting(view, 10, tells_all=True)
+    relisting.begin(10)
+    assert story(relisting.page([kv("a", made=5), kv("b", made=5)])) == [("found", "a"), ("found", "b")]
+    relisting.begin(20)
+    listed = [kv("a", made=5), kv("b", made=5, changed=15), kv("c", made=5), kv("d", made=15), kv("e", made=16)]
+    again = relisting.page(listed) + relisting.finish()
+    assert story(again) == [("found", "b"), ("found", "c"), ("missed", "d"), ("found", "d"), ("found", "e")]
+
+
 def test_what_a_broken_listing_showed_may_be_gone_from_the_next() -> None:
     """Found at first, missed at the end."""
     relisting = Relisting(View(), 0)
@@ -174,6 +186,16 @@ def test_a_comparison_suspects_what_differs() -> None:
     comparison.page([kv("same", lease=1), kv("moved", lease=9), kv("new")])
     comparison.finish(20)
     assert sorted(comparison.suspects()) == [b"gone", b"moved", b"new"]
+
+
+def test_a_comparison_knows_the_last_change() -> None:
+    """Over all its pages; nothing that was listed has changed since."""
+    comparison = Comparison(view_of(a=0, b=0))
+    assert comparison.newest == 0
+    comparison.page([kv("a", made=3), kv("b", made=2, changed=9)])
+    comparison.page([kv("c", made=5)])
+    comparison.page([])
+    assert comparison.newest == 9
 
 
 def test_what_the_stream_brings_is_no_longer_suspect() -> None:

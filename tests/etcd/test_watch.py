@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -224,6 +225,30 @@ def test_a_slow_consumer_is_not_taken_for_a_dead_etcd(shared_etcd: EtcdServer, p
             await steps.aclose()
             assert values == [b"%d" % number for number in range(30)]
             assert watch.counters.streams == 1
+
+    run(story())
+
+
+def test_what_a_consumer_has_not_taken_in_is_not_passed(shared_etcd: EtcdServer, prefix: bytes) -> None:
+    """While it is busy with an event, a bookmark lies before that; once it has come back for more, after."""
+
+    async def story() -> None:
+        async with Client(EtcdSettings(endpoints=(shared_etcd.endpoint,))) as client:
+            watch = Watch(client, prefix, WatchSettings(progress_every=0.05))
+            assert (watch.cluster_id, watch.resume_after) == (0, 0)
+            async with aclosing(watch.follow()) as steps:
+                assert [type(await anext(steps)) for _ in range(2)] == [GapOpened, Synced]
+                for _ in range(3):
+                    step = asyncio.create_task(anext(steps))
+                    await until(lambda: watch.is_connected)
+                    revision = await client.put(prefix + b"a", b"1")
+                    await step
+                    assert watch.resume_after < revision == watch.revision
+                step = asyncio.create_task(anext(steps))
+                await until(lambda: watch.resume_after >= revision)
+                assert watch.cluster_id == (await anext(client.list_prefix(prefix))).cluster_id
+                step.cancel()
+                await asyncio.wait({step})
 
     run(story())
 
