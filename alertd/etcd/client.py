@@ -94,9 +94,25 @@ def put_op(key: bytes, value: bytes, lease: int = 0) -> Any:
     return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
 
 
-def delete_op(key: bytes) -> Any:
-    """Return a deletion of one key for a transaction."""
-    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
+def delete_op(key: bytes, *, is_prefix: bool = False) -> Any:
+    """Return a deletion of one key, or of all that start with it, for a transaction."""
+    end = range_end_of(key) if is_prefix else b""
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key, range_end=end))
+
+
+def together(operations: Sequence[Any], most: int) -> Sequence[Any]:
+    """Return operations that do the same in one transaction, and are not more than `most`, by nesting them.
+
+    etcd counts the operations of a transaction within another by themselves, against what those around it leave. Three
+    levels hold 30,000 and more, which is beyond what one request has room for.
+    """
+    if len(operations) <= most:
+        return operations
+    size = most // 3
+    while len(operations) > size:
+        parts = [operations[start : start + size] for start in range(0, len(operations), size)]
+        operations = [rpc.RequestOp(request_txn=rpc.TxnRequest(success=part)) for part in parts]
+    return operations
 
 
 def delete_version_op(key: bytes, mod_revision: int) -> Any:

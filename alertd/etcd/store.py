@@ -1,0 +1,195 @@
+"""Documents that are written by whoever leads, all of a decision at once, however many and however large.
+
+etcd takes 128 operations and 1.5 MiB in one transaction. A document that is large, or one of many, is first written in
+pieces, each a key of its own, and is then but a short head that names them: heads of any number fit in one transaction.
+So a decision is there as a whole or not at all, whenever its writer dies. Pieces that no head names any more are
+deleted later, by the writer that made them superfluous or by the next one to lead.
+
+Invariant: `read` returns, of each document, what one commit wrote, and of all of them what no commit left half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alertd import document
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.client import delete_op, put_op, together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from alertd.etcd.client import Client
+    from alertd.etcd.election import Term
+
+_PIECES = b"pieces/"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How much goes into one transaction, and above how many bytes a document is written in pieces."""
+
+    operations: int = 100
+    transaction_bytes: int = 1 << 20
+    piece_bytes: int = 512 << 10
+
+
+class Documents(NamedTuple):
+    """What was read, at one revision.
+
+    `contents` holds the documents by name; `newer` names those that a newer alertd wrote, `damaged` those that cannot
+    be read.
+    """
+
+    revision: int
+    contents: dict[str, dict[str, Any]]
+    newer: list[str]
+    damaged: list[str]
+
+
+class Store:
+    """The documents below `namespace`; names are relative to it, such as `outbox/5f3a`."""
+
+    def __init__(self, client: Client, namespace: bytes, settings: StoreSettings | None = None) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._settings = settings or StoreSettings()
+        self._stored: dict[str, bytes] = {}
+        """The digest of each document, as far as it is known."""
+        self._piecemeal: dict[str, str] = {}
+        """Documents that are in pieces, and what their pieces are called."""
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def read(self, *folders: str) -> Documents:
+        """Return all documents of these folders as they are at one revision; raise EtcdUnavailable."""
+        found = Documents(0, {}, [], [])
+        for folder in folders:
+            prefix = self._namespace + folder.encode()
+            async for page in self._client.list_prefix(prefix, revision=found.revision):
+                found = found._replace(revision=page.revision)
+                for number, kv in enumerate(page.kvs, 1):
+                    await self._take(_text(kv.key[len(self._namespace) :]), kv.value, found)
+                    if number % 200 == 0:
+                        await asyncio.sleep(0)
+        return found
+
+    async def _take(self, name: str, raw: bytes, found: Documents) -> None:
+        stored = document.read(raw)
+        content = stored.content
+        if content is not None and "pieces" in content:
+            whole = await self._join(name, content, found.revision)
+            stored = document.read(whole)
+            content = stored.content
+            raw = whole
+        if stored.is_newer:
+            found.newer.append(name)
+        elif content is None:
+            found.damaged.append(name)
+        else:
+            found.contents[name] = content
+            self._stored[name] = _digest(raw)
+
+    async def _join(self, name: str, head: Mapping[str, Any], revision: int) -> bytes:
+        """Return a document that is in pieces; what is not whole reads as damaged."""
+        called = str(head["pieces"])
+        self._piecemeal[name] = called
+        prefix = self._namespace + _PIECES + called.encode() + b"/"
+        parts = [kv.value async for page in self._client.list_prefix(prefix, revision=revision) for kv in page.kvs]
+        whole = b"".join(parts)
+        return whole if _digest(whole).hex() == called else b""
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    async def commit(self, term: Term, wanted: Mapping[str, Mapping[str, Any] | None]) -> int:
+        """Write these documents (None: delete) at once, if `term` leads; return how many differed from what was there.
+
+        Raises NotLeading, or EtcdUnavailable, after which it is not known what etcd has.
+        """
+        raws = {name: b"" if content is None else document.encode(content) for name, content in wanted.items()}
+        changed = {name: raw for name, raw in raws.items() if self._stored.get(name, b"") != _digest(raw)}
+        if not changed:
+            return 0
+        old = [self._piecemeal[name] for name in changed if name in self._piecemeal]
+        for name in changed:
+            self._stored[name] = b"?"  # until etcd has answered
+        size = sum(map(len, changed.values()))
+        is_small = size <= self._settings.transaction_bytes and len(changed) <= self._settings.operations
+        heads = changed if is_small else await self._write_pieces(term, changed)
+        await term.write(
+            together([self._operation(name, raw) for name, raw in heads.items()], self._settings.operations)
+        )
+        self._note(changed, heads)
+        await self._drop(term, [called for called in old if called not in self._piecemeal.values()])
+        return len(changed)
+
+    async def put(self, name: str, content: Mapping[str, Any], term: Term) -> None:
+        """Write one document."""
+        await self.commit(term, {name: content})
+
+    async def clear_pieces(self, term: Term) -> None:
+        """Delete all pieces that no document names, left behind by one who died; to be called after `read`."""
+        prefix = self._namespace + _PIECES
+        known = set(self._piecemeal.values())
+        async for page in self._client.list_prefix(prefix, keys_only=True):
+            called = {_text(kv.key[len(prefix) :]).partition("/")[0] for kv in page.kvs}
+            await self._drop(term, sorted(called - known))
+
+    def _operation(self, name: str, raw: bytes) -> Any:
+        key = self._namespace + name.encode(errors="surrogateescape")
+        return put_op(key, raw) if raw else delete_op(key)
+
+    async def _write_pieces(self, term: Term, raws: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Write documents in pieces, and return their heads; what is to be deleted, or no longer than a head, stays."""
+        heads: dict[str, bytes] = {}
+        batch: list[Any] = []
+        room = self._settings.transaction_bytes
+        for name, raw in raws.items():
+            called = _digest(raw).hex()
+            head = document.encode({"pieces": called})
+            heads[name] = raw if len(raw) <= len(head) else head
+            for number, piece in enumerate(self._cut(raw) if heads[name] is head else ()):
+                if batch and (len(piece) > room or len(batch) >= self._settings.operations):
+                    await term.write(batch)
+                    batch, room = [], self._settings.transaction_bytes
+                batch.append(put_op(self._namespace + _PIECES + f"{called}/{number:06}".encode(), piece))
+                room -= len(piece)
+        if batch:
+            await term.write(batch)
+        return heads
+
+    def _cut(self, raw: bytes) -> Iterable[bytes]:
+        size = self._settings.piece_bytes
+        return (raw[start : start + size] for start in range(0, len(raw), size))
+
+    def _note(self, raws: Mapping[str, bytes], heads: Mapping[str, bytes]) -> None:
+        for name, raw in raws.items():
+            if heads[name] is not raw:
+                self._piecemeal[name] = _digest(raw).hex()
+            else:
+                self._piecemeal.pop(name, None)
+            if raw:
+                self._stored[name] = _digest(raw)
+            else:
+                self._stored.pop(name, None)
+
+    async def _drop(self, term: Term, pieces: Sequence[str]) -> None:
+        """Delete pieces; if that fails, they stay until somebody begins to lead."""
+        prefixes = [self._namespace + _PIECES + called.encode() + b"/" for called in pieces]
+        for start in range(0, len(prefixes), self._settings.operations):
+            some = prefixes[start : start + self._settings.operations]
+            try:
+                await term.write([delete_op(prefix, is_prefix=True) for prefix in some])
+            except EtcdUnavailable:
+                return
+
+
+def _digest(raw: bytes) -> bytes:
+    return sha256(raw).digest()[:16] if raw else b""
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
