@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from alertd.delivery.letter import Letter
+    from alertd.delivery.letter import Diversion, Letter
     from alertd.delivery.pace import Pace
     from alertd.delivery.sender import Sender
     from alertd.model import Instant, Notification
@@ -190,11 +190,12 @@ class Lane:
         if self._thread.ident is None:
             self._thread.start()
 
-    def submit(self, notification: Notification) -> None:
-        """Queue a notification; one that is queued already, or under way, is so once."""
+    def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
+        """Queue a notification, by `diversion` for another channel; what is queued already is so once."""
 
         def write(lettering: Lettering, delivered: datetime) -> Letter:
-            return render.letter(notification, lettering.settings, lettering.templates, delivered=delivered)
+            settings, templates = lettering.settings, lettering.templates
+            return render.letter(notification, settings, templates, delivered=delivered, diversion=diversion)
 
         self._queue_up(_Parcel(notification.id, notification.at, write))
 
