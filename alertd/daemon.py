@@ -30,6 +30,7 @@ from alertd.config.load import load
 from alertd.delivery import channel
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.headline import counted
+from alertd.delivery.lane import Wiring
 from alertd.delivery.render import summary
 from alertd.delivery.variables import SUMMARY_ROOM
 from alertd.delivery.wording import Times, cut
@@ -166,12 +167,8 @@ class Daemon:
     async def _start_delivering(self) -> None:
         loop = asyncio.get_running_loop()
         async with self._reloading:
-            self._dispatcher = await asyncio.to_thread(
-                Dispatcher,
-                self._ruleset,
-                lambda delivery: _call_soon(loop, self._report, delivery),
-                clock=read_clock,
-            )
+            wiring = Wiring(read_clock, lambda delivery: _call_soon(loop, self._report, delivery))
+            self._dispatcher = await asyncio.to_thread(Dispatcher, self._ruleset, wiring)
 
     async def _work(self, client: Client, stop: asyncio.Event) -> None:
         """Do all that goes on beside each other, until `stop` is set or one of it breaks."""

@@ -54,6 +54,10 @@ class EtcdRefused(EtcdUnavailable):
     """etcd answered and said no (wrong password, no permission, TLS mismatch): retry rarely, an operator must act."""
 
 
+class NotUnderstood(AlertdError):
+    """What another alertd stored has a shape that this one does not know: it must not act on it, nor overwrite it."""
+
+
 class DeliveryError(AlertdError):
     """A target did not take a message.
 

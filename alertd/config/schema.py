@@ -215,6 +215,8 @@ class Settings(Section):
     registry: RegistryTrouble = RegistryTrouble()
     storm: Storm = Storm()
     forget_after: PositiveDuration = 7 * 86400.0
+    give_up_after: PositiveDuration = 86_400.0
+    """How long a message that a target does not take is tried again."""
     resolve_muted: bool = True
     """Whether what was told and resolves while it is muted is told as resolved at once, or only when the mute ends."""
     templates: Templates = Templates()

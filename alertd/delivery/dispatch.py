@@ -1,7 +1,7 @@
 """Hands each notification to every target of its channel, and keeps the targets as the rules say.
 
 Knows which lanes there are; what happens in a lane is the lane's. `submit` never waits for anything. Every end is told
-to `report`, in a lane's thread: an asyncio listener passes `call_soon_threadsafe`.
+to the wiring's `report`, in a lane's thread: an asyncio listener passes `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import structlog
 
 from alertd.config.schema import Channel, Target, Webhook
 from alertd.delivery import channel
-from alertd.delivery.lane import Delivery, Lane, LaneStatus, Lettering, Persistence, Wiring
+from alertd.delivery.lane import Delivery, Lane, LaneStatus, Lettering, Wiring
 from alertd.delivery.pace import Pace
 from alertd.delivery.sender import LOG_CHANNEL, LogSender, Sender, UnusableSender
 from alertd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Hashable, Iterator
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Clock
@@ -30,24 +30,16 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("alertd.delivery")
 
-_DEFAULTS = Persistence()
-
 
 class Dispatcher:
     """The targets of one ruleset. All methods may be called from any thread."""
 
-    def __init__(
-        self,
-        ruleset: Ruleset,
-        report: Callable[[Delivery], None],
-        *,
-        clock: Clock,
-        persistence: Persistence = _DEFAULTS,
-    ) -> None:
+    def __init__(self, ruleset: Ruleset, wiring: Wiring) -> None:
         """Start a lane for each target of `ruleset`; the first one of Apprise costs 75 ms."""
-        self._wiring = Wiring(clock, report, persistence)
+        self._wiring = wiring
         self._lanes: dict[Hashable, Lane] = {}
         self._retired: list[Lane] = []
+        self._is_paused = False
         self._guard = threading.Lock()
         self.apply(ruleset)
 
@@ -65,6 +57,8 @@ class Dispatcher:
             gone = [lane for identity, lane in self._lanes.items() if identity not in wanted]
             self._retired = [lane for lane in self._retired if not lane.has_ended] + gone
             self._lanes = {identity: kept.get(identity) or fresh[identity] for identity in wanted}
+            for lane in fresh.values():
+                lane.pause(is_paused=self._is_paused)
         for identity, spec in wanted.items():
             lane = self._lanes[identity]
             lane.label = spec.label
@@ -78,7 +72,7 @@ class Dispatcher:
 
         A channel that is unknown or has no target ends it at once as failed.
         """
-        lanes = self._lanes_of(notification.channel)
+        lanes = self.lanes_of(notification.channel)
         for lane in lanes:
             lane.submit(notification)
         if not lanes:
@@ -87,16 +81,37 @@ class Dispatcher:
 
     def send(self, channel_name: str, letter: Letter) -> int:
         """Queue a letter that is about no alert, and is ready, as `submit` does a notification."""
-        lanes = self._lanes_of(channel_name)
+        lanes = self.lanes_of(channel_name)
         for lane in lanes:
             lane.send(letter)
         if not lanes:
             self._refuse(channel_name, letter.id, self._wiring.clock())
         return len(lanes)
 
-    def _lanes_of(self, channel_name: str) -> list[Lane]:
+    def lanes_of(self, channel_name: str) -> list[Lane]:
+        """Return the lanes of a channel's targets, in the order of the rules; none if there is no such channel."""
         with self._guard:
             return [lane for lane in self._lanes.values() if lane.channel == channel_name]
+
+    # --- leadership --------------------------------------------------------------------------------------------------
+
+    def in_flight(self) -> set[str]:
+        """Return the ids of the notifications being attempted right now, or accepted and not yet reported."""
+        return {lane.in_flight for lane in self._all()} - {""}
+
+    def pause(self, *, is_paused: bool = True) -> None:
+        """Begin no new attempts, or go on; those under way are not touched, and their ends are reported."""
+        with self._guard:
+            self._is_paused = is_paused
+            for lane in (*self._lanes.values(), *self._retired):
+                lane.pause(is_paused=is_paused)
+
+    def recall(self) -> None:
+        """Drop all that is queued without a report, since another daemon delivers it."""
+        for lane in self._all():
+            lane.recall()
+
+    # --- the state of things -----------------------------------------------------------------------------------------
 
     def status(self) -> tuple[LaneStatus, ...]:
         """Return every target as it is now, in the order of the rules, then those being retired."""

@@ -35,11 +35,16 @@ MOST = 10_000
 Texts = dict[str, str]
 
 
-def document(notification: Notification, settings: Settings, templates: Templates) -> dict[str, Any]:
-    """Return the document of the notification's group: what is told, then what stands beside it."""
+def document(
+    notification: Notification, settings: Settings, templates: Templates, diverted: str = ""
+) -> dict[str, Any]:
+    """Return the document of the notification's group: what is told, then what stands beside it.
+
+    `diverted` says why it goes to a fallback; the receiver that it names is the channel that it is for.
+    """
     standing = (Entry(Kind.FIRING, alert) for alert in notification.standing)
     entries = sorted((*notification.entries, *standing), key=is_over)
-    writer = _Writer(notification, settings, templates)
+    writer = _Writer(notification, settings, templates, diverted)
     alerts = [writer.alert(entry) for entry in entries[:MOST]]
     labels = {_label(name): value for name, value in notification.labels.items()}
     group = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items())
@@ -72,7 +77,8 @@ def document_of_letter(letter: Letter, receiver: str, at: datetime) -> dict[str,
 class _Writer:
     """Writes the alerts of one document."""
 
-    def __init__(self, notification: Notification, settings: Settings, templates: Templates) -> None:
+    def __init__(self, notification: Notification, settings: Settings, templates: Templates, diverted: str) -> None:
+        self._diverted = diverted
         self._notification = notification
         self._settings = settings
         self._templates = templates
@@ -113,6 +119,7 @@ class _Writer:
             "runbook_url": alert.rule.runbook,
             "reason": "; ".join(part for part in (fact, remark_on(entry)) if part),
             "handling": "; ".join(outlook.hands_on(entry, self._times)),
+            "diverted": self._diverted,
         }
         return {name: text for name, text in found.items() if text}
 

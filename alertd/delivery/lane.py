@@ -2,45 +2,57 @@
 
 Each target has a lane of its own, so one that is slow, dead or trickling delays nobody else, and being a daemon thread
 it cannot keep the process alive. The notification at the head is retried until it is taken, refused for good, or too
-old; what comes after it waits, so order holds. Invariant: each notification ends in exactly one `Delivery`, unless the
-lane is closed first; what is then undelivered is counted, and remains to be sent.
+old; what comes after it waits, so order holds. A queue has no limit, for what is decided is told: whoever fills it
+takes out what has become pointless. Invariant: each notification ends in exactly one `Delivery`, unless it is withdrawn
+or recalled, or the lane is closed first; what is then undelivered is counted, and remains to be sent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import count
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from alertd.config.schema import Settings, Templates
 from alertd.delivery import render
+from alertd.delivery.outbox import Step
 from alertd.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from alertd.delivery.letter import Letter
+    from alertd.delivery.letter import Diversion, Letter
     from alertd.delivery.pace import Pace
     from alertd.delivery.sender import Sender
     from alertd.model import Instant, Notification
 
     Clock = Callable[[], Instant]
 
+Told = TypeVar("Told")
+
 _log = structlog.get_logger("alertd.delivery")
 
 _HANGS_AFTER = 10.0
 """Seconds of one send after which a target counts as stuck."""
+_ASK_AGAIN = 0.2
+"""Seconds after which one that may not send asks again whether it may."""
+
+_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How it ended with one notification at one target. `seconds` run from the decision to this end."""
+    """How it ended with one notification at one target. `seconds` run from the decision to this end.
+
+    `lane` is the number of the target's lane, which stays when a reload moves the target and so changes its label.
+    """
 
     notification: str
     channel: str
@@ -49,24 +61,43 @@ class Delivery:
     attempts: int
     seconds: float
     error: str = ""
+    lane: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that is no end: the first of a notification, as it begins, or any that failed and is made again.
+
+    `begun` is when the first one began, `attempts` how many there were; `error` is empty of one that begins.
+    """
+
+    notification: str
+    channel: str
+    target: str
+    lane: int
+    attempts: int
+    begun: Instant
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """How hard a lane tries. Times are seconds; `jitter` gives a number from 0 to 1 for each pause."""
+    """How hard a lane tries. Times are seconds; `jitter` gives a number from 0 to 1 for each pause.
 
-    capacity: int = 1000
+    For how long it tries is `settings.give_up_after`.
+    """
+
     first_pause: float = 1.0
     longest_pause: float = 300.0
-    give_up_after: float = 86400.0
     jitter: Callable[[], float] = random
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """A lane as it is now. `queued` counts the one being sent; `dropped` are among the `failed`.
+    """A lane as it is now. `queued` counts the one being sent.
 
-    `stuck_since` is when the notification at the head was first attempted, if that failed or hangs.
+    `failed` were given up: refused for good, or too old. `withdrawn` were told together with what came after them.
+    `stuck_since` is when what failed or hangs was first attempted, if nothing was taken since.
     """
 
     channel: str
@@ -75,7 +106,7 @@ class LaneStatus:
     queued: int
     sent: int
     failed: int
-    dropped: int
+    withdrawn: int
     last_error: str
     stuck_since: datetime | None
 
@@ -90,11 +121,19 @@ class Lettering:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What lanes share: the clock, who hears of each end (called in the lane's thread), and how hard to try."""
+    """What lanes share: the clock, who hears of each end, and how hard to try; all is called in the lane's thread.
+
+    `attempted` hears of attempts that are no ends. `may_send` is asked right before each attempt and must not wait; as
+    long as it says no, what is queued is left alone. `observe` hears of each attempt right before it is made, and of
+    each that was accepted as soon as that is known, with the notification's id.
+    """
 
     clock: Clock
     report: Callable[[Delivery], None]
     persistence: Persistence = field(default_factory=Persistence)
+    attempted: Callable[[Attempt], None] = lambda _attempt: None
+    may_send: Callable[[], bool] = lambda: True
+    observe: Callable[[Step, str], None] = lambda _step, _id: None
 
 
 @dataclass(slots=True)
@@ -107,6 +146,7 @@ class _Parcel:
     attempts: int = 0
     begun: Instant | None = None
     error: str = ""
+    is_recalled: bool = False
 
 
 class _Mood(IntEnum):
@@ -125,17 +165,22 @@ class Lane:
 
     def __init__(self, channel: str, label: str, sender: Sender, pace: Pace, wiring: Wiring) -> None:
         """Begin with an empty queue; `follow` sets it going."""
+        self.number = next(_numbers)
         self.channel = channel
         self.label = label
         self._lettering = Lettering(Settings(), Templates())
         self._sender = sender
         self._pace = pace
         self._wiring = wiring
-        self._queue: deque[_Parcel] = deque()
+        self._queue: OrderedDict[str, _Parcel] = OrderedDict()
         self._current: _Parcel | None = None
+        self._in_flight = ""
+        """The id of the notification being attempted, until how that ended is reported."""
         self._mood = _Mood.WORKING
-        self._sent = self._failed = self._dropped = 0
+        self._is_paused = self._is_retired = False
+        self._sent = self._failed = self._withdrawn = 0
         self._last_error = ""
+        self._stuck_at: Instant | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"alertd {label}", daemon=True)
 
@@ -145,11 +190,12 @@ class Lane:
         if self._thread.ident is None:
             self._thread.start()
 
-    def submit(self, notification: Notification) -> None:
-        """Queue a notification; if the queue is full, the oldest that waits ends as failed, and says so."""
+    def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
+        """Queue a notification, by `diversion` for another channel; what is queued already is so once."""
 
         def write(lettering: Lettering, delivered: datetime) -> Letter:
-            return render.letter(notification, lettering.settings, lettering.templates, delivered=delivered)
+            settings, templates = lettering.settings, lettering.templates
+            return render.letter(notification, settings, templates, delivered=delivered, diversion=diversion)
 
         self._queue_up(_Parcel(notification.id, notification.at, write))
 
@@ -158,22 +204,53 @@ class Lane:
         self._queue_up(_Parcel(letter.id, self._wiring.clock(), lambda _lettering, _delivered: letter))
 
     def _queue_up(self, parcel: _Parcel) -> None:
-        capacity = self._wiring.persistence.capacity
-        oldest = None
         with self._changed:
-            is_closed = self._mood is _Mood.CLOSED
-            if not is_closed:
-                oldest = self._queue.popleft() if len(self._queue) >= capacity else None
-                self._dropped += oldest is not None
-                self._queue.append(parcel)
+            current = self._current
+            if current is not None and current.id == parcel.id:
+                current.is_recalled = False
+            elif self._mood is not _Mood.CLOSED:
+                self._queue.setdefault(parcel.id, parcel)
                 self._changed.notify_all()
-        if oldest is not None:
-            self._end(oldest, f"{capacity} are queued already, so the oldest gave way")
-        if is_closed:
-            self._end(parcel, "its target is closed")
+            is_refused = self._mood is _Mood.CLOSED and self._is_retired
+        if is_refused:
+            self._end(parcel, "its target is no longer in the rules")
+
+    def withdraw(self, identifier: str) -> bool:
+        """Take a notification out without a report; False if it is being attempted at this moment, or not here."""
+        with self._changed:
+            current = self._current
+            if current is not None and current.id == identifier and not self._in_flight:
+                self._current = None
+            elif self._queue.pop(identifier, None) is None:
+                return False
+            self._withdrawn += 1
+            self._changed.notify_all()
+            return True
+
+    def recall(self) -> None:
+        """Drop all that is queued without a report; of an attempt under way only its end is reported still."""
+        with self._changed:
+            self._queue.clear()
+            if self._current is not None and self._in_flight:
+                self._current.is_recalled = True
+            else:
+                self._current = None
+            self._changed.notify_all()
+
+    def pause(self, *, is_paused: bool = True) -> None:
+        """Begin no new attempt, or go on; one under way is not touched, and its end is reported."""
+        with self._changed:
+            self._is_paused = is_paused
+            self._changed.notify_all()
+
+    @property
+    def in_flight(self) -> str:
+        """The id of the notification being attempted right now, or accepted and not yet reported; empty if none is."""
+        return self._in_flight
 
     def retire(self) -> None:
         """Try what is queued once, then end."""
+        self._is_retired = True
         self._turn(_Mood.RETIRING)
 
     def hurry(self) -> None:
@@ -208,7 +285,7 @@ class Lane:
                 queued=self._left(),
                 sent=self._sent,
                 failed=self._failed,
-                dropped=self._dropped,
+                withdrawn=self._withdrawn,
                 last_error=self._last_error,
                 stuck_since=self._stuck_since(now),
             )
@@ -217,7 +294,9 @@ class Lane:
         head = self._current
         if head is None or head.begun is None:
             return None
-        return head.begun.wall if head.error or now.mono - head.begun.mono > _HANGS_AFTER else None
+        if self._stuck_at is not None:
+            return self._stuck_at.wall
+        return head.begun.wall if now.mono - head.begun.mono > _HANGS_AFTER else None
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -233,31 +312,67 @@ class Lane:
                 self._mood = _Mood.CLOSED
                 self._changed.notify_all()
                 return None
-            self._current = self._queue.popleft()
+            self._current = self._queue.popitem(last=False)[1]
             return self._current
 
     def _carry(self, parcel: _Parcel) -> None:
-        """Try until the parcel has ended, or the lane."""
-        while (mood := self._keep_pace()) is not _Mood.CLOSED:
+        """Try until the parcel has ended or is withdrawn, or the lane has ended."""
+        while (mood := self._begin(parcel)) is not None:
             error = self._attempt(parcel)
             if error is None or self._is_final(parcel, error, mood):
                 self._end(parcel, str(error or ""))
+                self._land()
                 return
+            self._land(error, parcel)
             pause = self._pause(parcel, error)
             self._say_retry(parcel, error, pause)
             if mood is _Mood.HURRYING:
                 self._turn(_Mood.CLOSED)
-            self._rest(pause, mood)
+            self._rest(parcel, pause, mood)
+
+    def _begin(self, parcel: _Parcel) -> _Mood | None:
+        """Wait until the parcel may be attempted; return the mood in which it is, or None if it is not any more.
+
+        The provider's rate is kept, hurry or not. Who hurries and may not send has come to the end.
+        """
+        has_token = False
+        with self._changed:
+            while self._current is parcel and self._mood is not _Mood.CLOSED:
+                seconds = 0.0 if has_token else self._pace.take(self._wiring.clock().mono)
+                has_token = seconds <= 0
+                if has_token and not self._is_paused and self._wiring.may_send():
+                    self._in_flight = parcel.id
+                    return self._mood
+                if has_token and self._mood is _Mood.HURRYING:
+                    self._turn(_Mood.CLOSED)
+                else:
+                    self._changed.wait(seconds or _ASK_AGAIN)
+            return None
+
+    def _land(self, error: DeliveryError | None = None, parcel: _Parcel | None = None) -> None:
+        """Let go of the notification that was attempted; the `parcel` that it failed with stays, unless recalled."""
+        with self._changed:
+            self._in_flight = ""
+            if parcel is not None:
+                parcel.error = self._last_error = str(error)
+                self._stuck_at = self._stuck_at or parcel.begun
+                if parcel.is_recalled:
+                    self._current = None
+            self._changed.notify_all()
 
     def _attempt(self, parcel: _Parcel) -> DeliveryError | None:
         """Send once; return what went wrong."""
         now = self._wiring.clock()
-        parcel.begun = parcel.begun or now
+        if parcel.begun is None:
+            parcel.begun = now
+            self._say_attempt(parcel)
         parcel.attempts += 1
         try:
             letter = parcel.write(self._lettering, now.wall)
             self._say_faults(letter, parcel)
+            self._wiring.observe(Step.ATTEMPTED, parcel.id)
             self._sender.send(letter)
+            self._wiring.observe(Step.ACCEPTED, parcel.id)
         except DeliveryError as error:
             return error
         except Exception as error:  # noqa: BLE001 - one message that cannot be written must not end the thread
@@ -272,7 +387,7 @@ class Lane:
 
     def _is_final(self, parcel: _Parcel, error: DeliveryError, mood: _Mood) -> bool:
         age = self._wiring.clock().mono - parcel.at.mono
-        too_old = age > self._wiring.persistence.give_up_after
+        too_old = age > self._lettering.settings.give_up_after
         return not error.recoverable or too_old or mood is _Mood.RETIRING
 
     def _pause(self, parcel: _Parcel, error: DeliveryError) -> float:
@@ -282,9 +397,8 @@ class Lane:
         return max(ceiling * persistence.jitter(), error.retry_after or 0.0)
 
     def _say_retry(self, parcel: _Parcel, error: DeliveryError, pause: float) -> None:
-        """Remember the failure, and log the 1st, 2nd, 4th, 8th … of a parcel: loud at first, then rarer."""
-        with self._changed:
-            parcel.error = self._last_error = str(error)
+        """Report the failure, and log the 1st, 2nd, 4th, 8th … of a parcel: loud at first, then rarer."""
+        self._say_attempt(parcel)
         is_told = parcel.attempts & (parcel.attempts - 1) == 0 and self._mood is not _Mood.CLOSED
         if is_told:
             _log.warning(
@@ -296,6 +410,11 @@ class Lane:
                 error=str(error),
             )
 
+    def _say_attempt(self, parcel: _Parcel) -> None:
+        begun = parcel.begun or parcel.at
+        attempt = Attempt(parcel.id, self.channel, self.label, self.number, parcel.attempts, begun, parcel.error)
+        self._tell(self._wiring.attempted, attempt)
+
     def _end(self, parcel: _Parcel, error: str = "") -> None:
         """Count how it ended and report it, which is what makes a failure loud; a listener that fails is logged."""
         with self._changed:
@@ -304,30 +423,23 @@ class Lane:
             self._last_error = error
             if self._current is parcel:
                 self._current = None
+            self._stuck_at = None
             self._changed.notify_all()
         seconds = self._wiring.clock().mono - parcel.at.mono
-        delivery = Delivery(
-            parcel.id, self.channel, self.label, not error, parcel.attempts, seconds, error or parcel.error
-        )
+        said = error or parcel.error
+        delivery = Delivery(parcel.id, self.channel, self.label, not error, parcel.attempts, seconds, said, self.number)
+        self._tell(self._wiring.report, delivery)
+
+    def _tell(self, listener: Callable[[Told], None], told: Told) -> None:
         try:
-            self._wiring.report(delivery)
+            listener(told)
         except Exception as fault:  # noqa: BLE001 - e.g. an event loop that is closed already
             _log.warning("a delivery could not be reported", target=self.label, error=type(fault).__name__)
 
-    def _keep_pace(self) -> _Mood:
-        """Wait until the provider's rate allows a message, hurry or not; return the mood in which it is attempted."""
+    def _rest(self, parcel: _Parcel, seconds: float, mood: _Mood) -> None:
+        """Wait until the next attempt, unless the parcel is withdrawn or the lane in another mood than at the last."""
         with self._changed:
-            while self._mood is not _Mood.CLOSED:
-                seconds = self._pace.take(self._wiring.clock().mono)
-                if seconds <= 0:
-                    break
-                self._changed.wait(seconds)
-            return self._mood
-
-    def _rest(self, seconds: float, mood: _Mood) -> None:
-        """Wait until the next attempt, unless the lane is no longer in the mood in which the last one was made."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._mood is not mood, seconds)
+            self._changed.wait_for(lambda: self._mood is not mood or self._current is not parcel, seconds)
 
     def _turn(self, mood: _Mood) -> None:
         with self._changed:

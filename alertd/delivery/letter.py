@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
 
@@ -35,6 +36,20 @@ class Incident:
     key: str
     title: str
     is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Diversion:
+    """Why a channel is told in the place of another, the one that it is a fallback for.
+
+    `target` is the one of that other channel that failed: since when it takes nothing, if it is not that it refused,
+    and its `error`. Without a target and an error: the channel was told of the beginning, and is told of the end.
+    """
+
+    channel: str
+    target: str = ""
+    since: datetime | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

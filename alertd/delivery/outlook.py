@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from alertd.config.schema import Settings
+    from alertd.delivery.letter import Diversion
     from alertd.delivery.wording import Times
     from alertd.model import Alert, Entry, Escalation, Notification, ServiceFacts, Transition
 
@@ -46,6 +47,17 @@ def urgency(notification: Notification, times: Times) -> str:
     told = [f"{_people(first)} were told {times.minute(first.at.wall)}"]
     told += [f"{_people(step)} {times.minute(step.at.wall)}" for step in later]
     return f"nobody has acted for {span(now.mono - first.at.mono)}; {', '.join(told)}"
+
+
+def in_place_of(diversion: Diversion, times: Times) -> str:
+    """Return why a fallback is told: `for ops: ops #1 slack has taken nothing since 04:12 (HTTP 503)`."""
+    why = f" ({diversion.error})" if diversion.error else ""
+    whose = f"for {plain(diversion.channel)}"
+    if diversion.since is not None:
+        return f"{whose}: {diversion.target} has taken nothing since {times.minute(diversion.since)}{why}"
+    if diversion.target:
+        return f"{whose}: {diversion.target} did not take it{why}"
+    return whose + (why or ", in whose place this channel was told before")
 
 
 def others_firing(notification: Notification) -> str:

@@ -16,7 +16,7 @@ from alertd.delivery.document import document
 from alertd.delivery.headline import ends_group, headline, incident_of, severity_of
 from alertd.delivery.instances import list_instances, when
 from alertd.delivery.layout import Layout
-from alertd.delivery.letter import Letter, Tone
+from alertd.delivery.letter import Diversion, Letter, Tone
 from alertd.delivery.verdict import has_lost_its_rule, remark_on
 from alertd.delivery.wording import Times, cause_text, cut, plain
 from alertd.model import Kind, Severity
@@ -39,19 +39,27 @@ _TONE_OF = {Severity.INFO: Tone.INFO, Severity.WARNING: Tone.WARNING, Severity.C
 
 
 def letter(
-    notification: Notification, settings: Settings, templates: Templates = _NO_TEMPLATES, *, delivered: datetime
+    notification: Notification,
+    settings: Settings,
+    templates: Templates = _NO_TEMPLATES,
+    *,
+    delivered: datetime,
+    diversion: Diversion | None = None,
 ) -> Letter:
-    """Return the message that a notification becomes when it is sent at `delivered`."""
+    """Return the message that a notification becomes when it is sent at `delivered`, by `diversion` to a fallback."""
     press = variables.Press()
     first_line = _write_title(notification, settings, templates, press)
-    layout = _lay_out(notification, settings, templates, press, delivered)
+    why = ""
+    if diversion is not None:
+        why = outlook.in_place_of(diversion, Times.of(settings.timezone, notification.at.wall))
+    layout = _lay_out(notification, settings, templates, press, delivered, why)
     return Letter(
         id=notification.id,
         title=first_line,
         tone=tone(notification),
         body=layout.fit,
         incident=incident_of(notification, settings),
-        document=partial(document, notification, settings, templates),
+        document=partial(document, notification, settings, templates, why),
         faults=tuple(press.faults),
     )
 
@@ -107,10 +115,13 @@ def _lay_out(
     templates: Templates,
     press: variables.Press,
     delivered: datetime | None,
+    diverted: str = "",
 ) -> Layout:
     """Return the body, still to be cut: the user's own or the built-in one, and below it the id."""
     times = Times.of(settings.timezone, notification.at.wall)
     layout = Layout()
+    if diverted:
+        layout.head(diverted)
     if delivered is not None and (delivered - notification.at.wall).total_seconds() > _LATE:
         layout.head(f"decided {times.minute(notification.at.wall)}, delivered {times.minute(delivered)}")
     source = templates.body or settings.templates.body

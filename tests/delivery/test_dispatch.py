@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from alertd.config.schema import Channel, Rate, Ruleset, Target, Templates, Webhook
 from alertd.delivery.dispatch import Dispatcher
-from alertd.delivery.lane import Delivery, Persistence
+from alertd.delivery.lane import Delivery, Persistence, Wiring
 from alertd.delivery.letter import Letter, Tone
 from alertd.model import Entry, Kind
 from tests.delivery.examples import PLACE, PROD, alert, notification, now, ruleset, target
@@ -49,7 +49,7 @@ def ends() -> Ends:
 @pytest.fixture
 def post(ends: Ends, listen: Callable[..., HttpInbox]) -> Iterator[Dispatcher]:
     """Run a dispatcher without channels; it is closed before the inboxes are."""
-    dispatcher = Dispatcher(Ruleset(), ends.report, clock=now, persistence=QUICK)
+    dispatcher = Dispatcher(Ruleset(), Wiring(now, ends.report, QUICK))
     yield dispatcher
     dispatcher.close()
 
@@ -94,7 +94,7 @@ def test_six_trickling_targets_and_a_hanging_one_delay_nobody(
 
 
 def test_submit_never_waits(post: Dispatcher, listen: Callable[..., HttpInbox]) -> None:
-    """Not even for a target that hangs, with a thousand in its queue."""
+    """Not even for a target that hangs, with a thousand in its queue; none of them is dropped."""
     hanging = listen(Answer(hang=True))
     post.apply(ruleset({"ops": hanging.url}))
     begun = now().mono
@@ -102,7 +102,7 @@ def test_submit_never_waits(post: Dispatcher, listen: Callable[..., HttpInbox]) 
         submit(post, str(number))
     assert now().mono - begun < 1.0
     (status, _log) = post.status()
-    assert (status.queued, status.dropped) == (1001, 499)
+    assert status.queued == 1500
 
 
 def test_500_then_200_is_delivered_in_order(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
@@ -285,6 +285,43 @@ def test_a_changed_address_or_rate_is_another_target(post: Dispatcher, inbox: Ht
     wait_until(lambda: (post.status()[0].sent, post.status()[0].queued) == (1, 1))
 
 
+# --- leadership ------------------------------------------------------------------------------------------------------
+
+
+def test_a_hand_over_finishes_what_is_in_flight_and_begins_nothing(
+    post: Dispatcher, listen: Callable[..., HttpInbox], ends: Ends
+) -> None:
+    """Paused, the daemon waits until nothing is in flight; also a target that a reload brings begins nothing."""
+    slow, quick = listen(Answer(hang=True)), listen()
+    post.apply(ruleset({"ops": slow.url, "boss": quick.url}))
+    submit(post, "n1")
+    slow.wait_for_count(1)
+    post.pause()
+    submit(post, "n2", "boss")
+    assert post.in_flight() == {"n1"}
+    slow.ended.set()
+    wait_until(lambda: post.in_flight() == set())
+    late = listen()
+    post.apply(ruleset({"ops": slow.url, "boss": quick.url, "late": late.url}))
+    submit(post, "n3", "late")
+    assert [status.queued for status in post.status()] == [1, 1, 1, 0]
+    post.pause(is_paused=False)
+    assert {each.notification for each in ends.after(2)} >= {"n2", "n3"}
+
+
+def test_lost_leadership_takes_all_back(post: Dispatcher, listen: Callable[..., HttpInbox], ends: Ends) -> None:
+    """What waits is not sent by this daemon, and nobody hears of it."""
+    dead = listen(Answer(503, (("Retry-After", "60"),)))
+    post.apply(ruleset({"ops": dead.url}))
+    submit(post, "n1")
+    submit(post, "n2")
+    dead.wait_for_count(1)
+    wait_until(lambda: post.status()[0].stuck_since is not None)
+    post.recall()
+    assert post.drain(5.0) is True
+    assert (ends.received, len(dead.received)) == ([], 1)
+
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
@@ -341,9 +378,10 @@ def test_no_secret_is_in_the_status_or_the_log(
 LEAVES = """
 import sys
 from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.lane import Wiring
 from tests.delivery.examples import notification, now, ruleset
 
-post = Dispatcher(ruleset({"ops": tuple(sys.argv[1:])}), print, clock=now)
+post = Dispatcher(ruleset({"ops": tuple(sys.argv[1:])}), Wiring(now, print))
 post.submit(notification(at=now()))
 sys.stdin.readline()
 post.drain(0.2)

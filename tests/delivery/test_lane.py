@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from alertd.config.schema import Settings, Templates
-from alertd.delivery.lane import Delivery, Lane, Lettering, Persistence, Wiring
+from alertd.delivery.lane import Attempt, Delivery, Lane, Lettering, Persistence, Wiring
 from alertd.delivery.pace import Pace
 from alertd.errors import DeliveryError
 from tests.delivery.examples import notification, now
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alertd.delivery.letter import Letter
     from alertd.model import Instant
 
-QUICK = Persistence(capacity=5, first_pause=0.01, longest_pause=0.04, jitter=lambda: 1.0)
+QUICK = Persistence(first_pause=0.01, longest_pause=0.04, jitter=lambda: 1.0)
 
 
 @dataclass
@@ -72,9 +72,11 @@ def make(ends: Ends) -> Iterator[Callable[..., Lane]]:
     """Return a maker of lanes that are closed after the test."""
     lanes: list[Lane] = []
 
-    def make_lane(target: Target, persistence: Persistence = QUICK, clock: Callable[[], Instant] = now) -> Lane:
+    def make_lane(
+        target: Target, persistence: Persistence = QUICK, clock: Callable[[], Instant] = now, **wiring: Any
+    ) -> Lane:
         pace = Pace.of(None, target.seconds_apart)
-        lane = Lane("ops", "ops #1 fake", target, pace, Wiring(clock, ends.report, persistence))
+        lane = Lane("ops", "ops #1 fake", target, pace, Wiring(clock, ends.report, persistence, **wiring))
         lane.follow(Lettering(Settings(), Templates()))
         lanes.append(lane)
         return lane
@@ -145,20 +147,26 @@ def test_what_is_too_old_is_given_up(make: Callable[..., Lane], ends: Ends) -> N
     assert (new.notification, new.ok, new.attempts) == ("new", True, 2)
 
 
-def test_a_full_queue_drops_the_oldest_and_says_so(make: Callable[..., Lane], ends: Ends) -> None:
-    """Not the one being sent, nor silently."""
+def test_for_how_long_it_is_tried_is_a_setting(make: Callable[..., Lane], ends: Ends) -> None:
+    """It may be changed while the message waits."""
+    lane = make(Target([DeliveryError("busy")]))
+    lane.follow(Lettering(Settings.model_validate({"give_up_after": "10s"}), Templates()))
+    lane.submit(notification(id="old", at=now()._replace(mono=now().mono - 11)))
+    assert not ends.after(1)[0].ok
+
+
+def test_nothing_is_ever_dropped(make: Callable[..., Lane], ends: Ends) -> None:
+    """However long the queue of a target that hangs; the same one is queued once."""
     target = Target()
     target.gate.clear()
     lane = make(target)
     submit(lane, "sending")
     assert target.entered.wait(5.0)
-    submit(lane, *"abcdefg")
-    dropped = ends.after(2)
-    assert [each.notification for each in dropped] == ["a", "b"]
-    assert all("5 are queued already" in each.error for each in dropped)
-    assert (lane.status().dropped, lane.status().failed, lane.status().queued) == (2, 2, 6)
+    submit(lane, "sending", *(str(number) for number in range(3000)), "7", "sending")
+    assert lane.status().queued == 3001
     target.gate.set()
-    assert [each.notification for each in ends.after(8)[2:]] == ["sending", *"cdefg"]
+    told = [each.notification for each in ends.after(3001)]
+    assert told == ["sending", *(str(number) for number in range(3000))]
 
 
 def test_a_stuck_target_says_since_when_and_why(make: Callable[..., Lane], ends: Ends) -> None:
@@ -214,7 +222,7 @@ def test_a_retired_lane_tries_each_once_and_ends(make: Callable[..., Lane], ends
     assert [(each.notification, each.ok) for each in ends.after(2)] == [("a", False), ("b", True)]
     wait_until(lambda: lane.has_ended)
     submit(lane, "c")
-    assert ends.after(3)[2].error == "its target is closed"
+    assert ends.after(3)[2].error == "its target is no longer in the rules"
 
 
 def test_a_slow_pace_does_not_outlive_the_end(make: Callable[..., Lane], ends: Ends) -> None:
@@ -263,6 +271,154 @@ def test_a_template_that_does_not_render_is_logged_once_a_message(
     logged = [line for line in capsys.readouterr().out.splitlines() if "built-in text" in line]
     assert len(logged) == 1
     assert "the title template of channel ops: template does not render: 'nope' is undefined" in logged[0]
+
+
+# --- what the outbox asks for ----------------------------------------------------------------------------------------
+
+
+class Hearing(Box):
+    """Hears of attempts that are no ends."""
+
+    def hear(self, attempt: Attempt) -> None:
+        """Record it."""
+        self.put({"attempt": attempt})
+
+    def after(self, count: int) -> list[Attempt]:
+        """Return the attempts once there are `count`."""
+        return [each["attempt"] for each in self.wait_for_count(count)]
+
+
+def test_attempts_that_are_no_ends_are_reported(make: Callable[..., Lane], ends: Ends) -> None:
+    """The first as it begins, so that one that hangs is seen; then each that failed. Ends bear the lane's number."""
+    hearing = Hearing()
+    lane = make(Target([DeliveryError("HTTP 503"), DeliveryError("HTTP 502")]), attempted=hearing.hear)
+    submit(lane, "a")
+    (end,) = ends.after(1)
+    begun, first, second = hearing.after(3)
+    assert (begun.notification, begun.attempts, begun.error, begun.target) == ("a", 0, "", "ops #1 fake")
+    assert [(each.attempts, each.error) for each in (first, second)] == [(1, "HTTP 503"), (2, "HTTP 502")]
+    assert begun.begun == first.begun == second.begun
+    assert {each.lane for each in (begun, first, second, end)} == {lane.number}
+    assert make(Target()).number != lane.number
+
+
+def test_what_waits_or_rests_between_attempts_can_be_withdrawn(make: Callable[..., Lane], ends: Ends) -> None:
+    """Without a report; what comes after it has its turn."""
+    hearing = Hearing()
+    lane = make(Target([DeliveryError("busy", retry_after=60.0)]), attempted=hearing.hear)
+    submit(lane, "a", "b", "c")
+    hearing.after(2)
+    assert lane.withdraw("b")
+    assert lane.withdraw("a")
+    assert not lane.withdraw("a")
+    assert [each.notification for each in ends.after(1)] == ["c"]
+    assert (lane.status().withdrawn, lane.status().queued) == (2, 0)
+
+
+def test_what_is_being_attempted_cannot_be_withdrawn(
+    make: Callable[..., Lane], ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what has just been taken and is not reported yet: it counts as in flight until it is."""
+    seen: list[tuple[bool, str]] = []
+    report = ends.report
+
+    def look(delivery: Delivery) -> None:
+        seen.append((lane.withdraw("a"), lane.in_flight))
+        report(delivery)
+
+    monkeypatch.setattr(ends, "report", look)
+    target = Target()
+    target.gate.clear()
+    lane = make(target)
+    submit(lane, "a")
+    assert target.entered.wait(5.0)
+    assert not lane.withdraw("a")
+    assert lane.in_flight == "a"
+    target.gate.set()
+    assert ends.after(1)[0].ok
+    assert seen == [(False, "a")]
+    wait_until(lambda: not lane.in_flight)
+
+
+def test_a_recall_drops_all_without_a_report(make: Callable[..., Lane], ends: Ends) -> None:
+    """Of the one under way only an end is reported: if it fails, it is not tried again here."""
+    target = Target([DeliveryError("busy")])
+    target.gate.clear()
+    lane = make(target)
+    submit(lane, "a", "b", "c")
+    assert target.entered.wait(5.0)
+    lane.recall()
+    target.gate.set()
+    wait_until(lambda: not lane.in_flight)
+    assert lane.status().queued == 0
+    submit(lane, "d")
+    assert [each.notification for each in ends.after(1)] == ["d"]
+    assert [each["id"] for each in target.received] == ["a", "d"]
+
+
+def test_what_is_recalled_under_way_and_queued_anew_is_not_sent_twice(make: Callable[..., Lane], ends: Ends) -> None:
+    """Who loses leadership and wins it back goes on with it."""
+    target = Target([DeliveryError("busy")])
+    target.gate.clear()
+    lane = make(target)
+    submit(lane, "a")
+    assert target.entered.wait(5.0)
+    lane.recall()
+    submit(lane, "a")
+    target.gate.set()
+    assert [(each.notification, each.attempts) for each in ends.after(1)] == [("a", 2)]
+
+
+def test_while_it_may_not_send_all_is_left_alone(make: Callable[..., Lane], ends: Ends) -> None:
+    """Asked before every attempt, also the second; nothing is reported, and it goes on when it may again."""
+    asked: list[bool] = []
+    answers = [True, False, False, True]
+
+    def may_send() -> bool:
+        asked.append(answers.pop(0) if answers else True)
+        return asked[-1]
+
+    target = Target([DeliveryError("busy")])
+    lane = make(target, may_send=may_send)
+    submit(lane, "a")
+    assert [(each.notification, each.attempts) for each in ends.after(1)] == [("a", 2)]
+    assert asked == [True, False, False, True]
+
+
+def test_who_may_not_send_sends_nothing_at_its_end_either(make: Callable[..., Lane], ends: Ends) -> None:
+    """And is not waited for: another daemon tells it."""
+    target = Target()
+    lane = make(target, may_send=lambda: False)
+    submit(lane, "a", "b")
+    lane.hurry()
+    assert lane.drain(5.0) is False
+    assert lane.close() == 2
+    assert (target.received, ends.received) == ([], [])
+
+
+def test_a_paused_lane_finishes_what_is_under_way(make: Callable[..., Lane], ends: Ends) -> None:
+    """Its end is reported, and nothing new is begun until it may go on."""
+    target = Target()
+    target.gate.clear()
+    lane = make(target)
+    submit(lane, "a", "b")
+    assert target.entered.wait(5.0)
+    lane.pause()
+    target.gate.set()
+    assert ends.after(1)[0].notification == "a"
+    wait_until(lambda: not lane.in_flight)
+    assert (lane.status().queued, len(target.received)) == (1, 1)
+    lane.pause(is_paused=False)
+    assert ends.after(2)[1].notification == "b"
+
+
+def test_each_attempt_and_each_acceptance_is_observed(make: Callable[..., Lane], ends: Ends) -> None:
+    """In the order in which they are made, so that a test can end the process in between."""
+    steps: list[tuple[str, str]] = []
+    lane = make(Target([DeliveryError("busy")]), observe=lambda step, identifier: steps.append((step, identifier)))
+    submit(lane, "a")
+    ends.after(1)
+    assert steps == [("attempted", "a"), ("attempted", "a"), ("accepted", "a")]
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> None:

@@ -1,0 +1,172 @@
+"""What is decided and not yet delivered everywhere: one notification, the ways it takes, and where it is left to tell.
+
+A notification goes to its own channel, and where that fails, to the channel's fallback as well: each is a *leg*, and
+each target of a leg that has not taken it is a *stop*. Pure: who moves it along is the `Outbox`. As stored, an item is
+`{"letter": …, "to": [leg, …]}`, a leg `{"channel", "left": [[label, attempts, since, error], …]}`, for a fallback with
+`"for": [channel, target, since, error]`, why it is told; times are RFC 3339. What needs no more telling is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from alertd import document
+from alertd.delivery import codec
+from alertd.delivery.letter import Diversion
+from alertd.delivery.verdict import is_over
+from alertd.errors import NotUnderstood
+from alertd.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from alertd.model import Instant, Notification
+
+
+class Box(Protocol):
+    """What takes notifications for one target: a `Lane`."""
+
+    @property
+    def number(self) -> int:
+        """Names the target as long as the process lives."""
+
+    @property
+    def label(self) -> str:
+        """What people call the target now, and documents keep."""
+
+    def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
+        """Queue a notification."""
+
+    def withdraw(self, identifier: str) -> bool:
+        """Take one out; False if it is being attempted at this moment, or not there."""
+
+
+class Stop:
+    """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon."""
+
+    __slots__ = ("attempts", "box", "error", "is_handed", "since")
+
+    def __init__(self, box: Box, attempts: int = 0, since: datetime | None = None, error: str = "") -> None:
+        self.box = box
+        self.attempts = attempts
+        self.since = since
+        self.error = error
+        self.is_handed = False
+
+
+class Leg:
+    """One channel that a notification goes to, with those of its targets that are left, by their boxes' numbers.
+
+    `is_settled` says that some target of it took the notification or is told the same by a later one, or that nobody
+    did and what was to follow from that was done; `refusal` is why the last one that gave up did not.
+    """
+
+    __slots__ = ("channel", "diversion", "is_drafted", "is_durable", "is_settled", "refusal", "stops")
+
+    def __init__(self, channel: str, stops: Sequence[Stop], diversion: Diversion | None = None) -> None:
+        self.channel = channel
+        self.stops = {stop.box.number: stop for stop in stops}
+        self.diversion = diversion
+        self.is_drafted = self.is_durable = self.is_settled = False
+        self.refusal: Diversion | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return what a document holds of it."""
+        left = [[stop.box.label, stop.attempts, _stamp(stop.since), stop.error] for stop in self.stops.values()]
+        content: dict[str, Any] = {"channel": self.channel, "left": left}
+        if self.is_settled:
+            content["settled"] = True
+        if self.diversion is not None:
+            because = self.diversion
+            content["for"] = [because.channel, because.target, _stamp(because.since), because.error]
+        return content
+
+
+class Item:
+    """A notification, and its legs: its own channel's first.
+
+    `ends` are its alerts that are over with it, `over` those of which later items tell that they are. `number` grows
+    from one decision to the next.
+    """
+
+    __slots__ = ("alerts", "ends", "give_up_at", "is_reminder", "legs", "name", "notification", "number", "over")
+
+    def __init__(self, name: str, notification: Notification, legs: list[Leg]) -> None:
+        entries = notification.entries
+        self.name = name
+        self.notification = notification
+        self.legs = legs
+        self.alerts = dict.fromkeys(entry.alert.id for entry in entries)
+        self.ends = frozenset(entry.alert.id for entry in entries if is_over(entry))
+        self.is_reminder = bool(entries) and all(entry.kind is Kind.REMINDER for entry in entries)
+        self.over: frozenset[str] = frozenset()
+        self.give_up_at = 0.0
+        self.number = 0
+
+    @property
+    def id(self) -> str:
+        """The notification's."""
+        return self.notification.id
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anybody is still to be told."""
+        return any(leg.stops for leg in self.legs)
+
+    def find(self, number: int) -> tuple[Leg, Stop] | None:
+        """Return the stop at a box and its leg, if the notification is still to be told there."""
+        return next(((leg, leg.stops[number]) for leg in self.legs if number in leg.stops), None)
+
+    def leg_to(self, channel: str) -> Leg | None:
+        """Return the leg to a channel, if there is one, whether anything of it is left or not."""
+        return next((leg for leg in self.legs if leg.channel == channel), None)
+
+    def content(self) -> dict[str, Any]:
+        """Return what a document holds of it; legs of which nothing is left stay, so that they are not gone twice."""
+        return {"letter": codec.encode(self.notification), "to": [leg.content() for leg in self.legs]}
+
+
+def read_item(
+    name: str, content: Mapping[str, Any], now: Instant, boxes_of: Callable[[str], Sequence[Box]]
+) -> tuple[Item, list[tuple[str, str]]]:
+    """Return an item as a document holds it, and channel and label of each target that is gone.
+
+    Raises `NotUnderstood`.
+    """
+    notification = codec.decode(content.get("letter"), now)
+    item = Item(name, notification, [])
+    lost: list[tuple[str, str]] = []
+    try:
+        for stored in content["to"]:
+            leg, gone = _read_leg(stored, boxes_of)
+            item.legs.append(leg)
+            lost += [(leg.channel, label) for label in gone]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise NotUnderstood(f"where a stored notification goes is damaged: {type(error).__name__}") from None
+    if not item.legs:
+        raise NotUnderstood("a stored notification goes nowhere")
+    return item, lost
+
+
+def _read_leg(stored: Any, boxes_of: Callable[[str], Sequence[Box]]) -> tuple[Leg, list[str]]:
+    channel = str(stored["channel"])
+    boxes = {box.label: box for box in boxes_of(channel)}
+    stops, gone = [], []
+    for label, attempts, since, error in stored["left"]:
+        if label in boxes:
+            stops.append(Stop(boxes[label], int(attempts), document.moment(since), str(error)))
+        else:
+            gone.append(str(label))
+    diversion = None
+    if "for" in stored:
+        whose, target, since, error = stored["for"]
+        diversion = Diversion(str(whose), str(target), document.moment(since), str(error))
+    leg = Leg(channel, stops, diversion)
+    leg.is_settled = bool(stored.get("settled"))
+    leg.is_drafted = leg.is_durable = True
+    return leg, gone
+
+
+def _stamp(wall: datetime | None) -> str | None:
+    return None if wall is None else document.stamp_of(wall)

@@ -1,0 +1,92 @@
+"""What fallbacks were told in the place of a channel, and not yet the end of.
+
+Pure. Whoever was told that something fires is told of its end, though the channel it was for may work again by then.
+Kept in the document of the group, as `{channel: {fallback: [alert id, …]}}`, and found by channel and alert, for the
+end may come by another document: a digest's, or that of another group after a reload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from alertd.errors import NotUnderstood
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+Told = dict[str, dict[str, dict[str, None]]]
+
+
+class Standins:
+    """By channel and alert: which fallbacks believe that it fires, and the document that says so."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Told] = {}
+        self._found: dict[tuple[str, str], dict[str, str]] = {}
+
+    def of(self, channel: str, alert: str) -> Iterable[str]:
+        """Return the fallbacks that were told of an alert in the place of a channel."""
+        return self._found.get((channel, alert), ())
+
+    def note_told(self, name: str, channel: str, fallback: str, alerts: Iterable[str]) -> None:
+        """Take note that a fallback was told of alerts, in the document `name`."""
+        for alert in alerts:
+            if self._found.setdefault((channel, alert), {}).setdefault(fallback, name) == name:
+                self._named.setdefault(name, {}).setdefault(channel, {}).setdefault(fallback, {})[alert] = None
+
+    def note_over(self, channel: str, fallback: str, alerts: Iterable[str]) -> set[str]:
+        """Take note that a fallback is told the end of alerts; return the documents that change by it."""
+        changed: set[str] = set()
+        for alert in alerts:
+            name = self._found.get((channel, alert), {}).pop(fallback, None)
+            if name is not None:
+                self._forget(name, channel, fallback, alert)
+                changed.add(name)
+        return changed
+
+    def keep(self, channels: Container[str]) -> set[str]:
+        """Forget what was told by or for channels that are no more; return the documents that change by it."""
+        gone = [
+            (channel, fallback, alert)
+            for (channel, alert), fallbacks in self._found.items()
+            for fallback in fallbacks
+            if channel not in channels or fallback not in channels
+        ]
+        return {name for channel, fallback, alert in gone for name in self.note_over(channel, fallback, [alert])}
+
+    def content(self, name: str) -> dict[str, Any] | None:
+        """Return what a document holds of it, None if nothing."""
+        told = self._named.get(name)
+        if not told:
+            return None
+        return {channel: {fallback: list(alerts) for fallback, alerts in by.items()} for channel, by in told.items()}
+
+    def restore(self, name: str, content: Any) -> None:
+        """Take over what a document holds; raise `NotUnderstood`."""
+        try:
+            rows = [
+                (str(channel), str(fallback), [str(alert) for alert in alerts])
+                for channel, by in content.items()
+                for fallback, alerts in by.items()
+            ]
+        except (AttributeError, TypeError) as error:
+            raise NotUnderstood(f"what fallbacks were told is damaged: {type(error).__name__}") from None
+        for channel, fallback, alerts in rows:
+            self.note_told(name, channel, fallback, alerts)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._named.clear()
+        self._found.clear()
+
+    def _forget(self, name: str, channel: str, fallback: str, alert: str) -> None:
+        told = self._named[name]
+        del told[channel][fallback][alert]
+        if not told[channel][fallback]:
+            del told[channel][fallback]
+        if not told[channel]:
+            del told[channel]
+        if not told:
+            del self._named[name]
+        if not self._found[channel, alert]:
+            del self._found[channel, alert]

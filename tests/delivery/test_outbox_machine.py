@@ -1,0 +1,159 @@
+"""The outbox under everything at once: targets fail and recover, daemons die and take over at any moment.
+
+Each target of a channel, and of each fallback, sees per alert a beginning and then its end, and finally what is true.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tests.delivery.outbox_world import Memory, World, rules
+
+LABELS = {"ops": ("ops #1", "ops #2"), "mail": ("mail #1",), "sms": ("sms #1",)}
+ALL = tuple(label for labels in LABELS.values() for label in labels)
+GROUPS = {"g": ("a", "b"), "h": ("c",)}
+OWN = [("ops", "ops #1"), ("ops", "ops #2"), ("mail", "mail #1")]
+"""The channels that the engine tells, and their targets."""
+
+labels = st.sampled_from(ALL)
+channels = st.sampled_from(["ops", "ops", "mail"])
+some_alerts = st.sampled_from([("g", ("a",)), ("g", ("b",)), ("g", ("a", "b")), ("h", ("c",))])
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Random days of an outbox. Only beginnings are refused: who refuses an end cannot be told of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(rules({"ops": "mail", "mail": "sms", "sms": None}), LABELS)
+        self.refused: set[str] = set()
+
+    # --- the engine and etcd -----------------------------------------------------------------------------------------
+
+    @rule(channel=channels, news=some_alerts)
+    def decide(self, channel: str, news: tuple[str, tuple[str, ...]]) -> None:
+        """Let something begin or end."""
+        self.world.turn(channel, *news)
+
+    @rule(channel=channels, group=st.sampled_from(["g", "h"]))
+    def remind(self, channel: str, group: str) -> None:
+        """Tell again what fires."""
+        self.world.remind(channel, group, GROUPS[group])
+
+    @rule()
+    def write(self) -> None:
+        """Write everything."""
+        self.world.write_all()
+
+    @rule(name=st.sampled_from(["g", "h"]), release=st.booleans())
+    def write_one(self, name: str, *, release: bool) -> None:
+        """Write one document; what says that it was may be late."""
+        if name in self.world.dirty:
+            self.world.write(name, release=release)
+        elif release:
+            self.world.release(name)
+
+    # --- targets -----------------------------------------------------------------------------------------------------
+
+    @rule(label=labels)
+    def start(self, label: str) -> None:
+        """Ask a target."""
+        self.world.start(label)
+
+    @rule(label=labels, outcome=st.sampled_from(["taken", "failed", "failed", "refused"]))
+    def finish(self, label: str, outcome: str) -> None:
+        """Let it answer."""
+        box = self.world.box(label)
+        if not box.is_sending:
+            return
+        told = box.queue[0][0]
+        if outcome == "refused" and all(entry.kind == "firing" for entry in told.entries):
+            self.refused |= {f"{label} {told.channel} {entry.alert.id}" for entry in told.entries}
+            self.world.finish(label, "HTTP 400", is_final=True)
+        else:
+            self.world.finish(label, "HTTP 503" if outcome == "failed" else "")
+
+    @rule(label=labels, times=st.integers(1, 4))
+    def fail_again(self, label: str, times: int) -> None:
+        """Let it fail several times in a row."""
+        for _ in range(times):
+            self.world.hear()
+            if self.world.box(label).queue:
+                self.world.start(label)
+                self.world.finish(label, "HTTP 503")
+
+    @rule(label=labels)
+    def break_down(self, label: str) -> None:
+        """Let it fail for long enough that somebody else is told."""
+        self.world.hear()
+        self.world.write_all()
+        self.fail_again(label, 3)
+        self.world.hear()
+        self.world.write_all()
+
+    @rule(label=labels)
+    def recover(self, label: str) -> None:
+        """Let it take all that waits there."""
+        box = self.world.box(label)
+        for _ in range(len(box.queue)):
+            self.world.start(label)
+            self.world.finish(label)
+            self.world.hear()
+
+    @rule()
+    def hear(self) -> None:
+        """Let the daemon hear of it."""
+        self.world.hear()
+
+    @rule(seconds=st.sampled_from([1.0, 50.0, 130.0]))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.world.pass_time(seconds)
+
+    # --- daemons -----------------------------------------------------------------------------------------------------
+
+    @rule()
+    def crash(self) -> None:
+        """Let the daemon die; what only it knew is lost, and another takes over."""
+        self.world.begin()
+
+    @rule()
+    def lose(self) -> None:
+        """Let the daemon lose its leadership and win it back, with attempts under way."""
+        self.world.lose()
+
+    # --- what holds --------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def deadlines_pass(self) -> None:
+        """Nobody is to be woken for what is over."""
+        due = self.world.outbox.next_deadline()
+        assert due is None or due > self.world.now.mono - 200
+
+    def teardown(self) -> None:
+        """At the end all targets work again: all know what is true, and nothing is left to tell."""
+        world = self.world
+        world.deliver_all()
+        assert len(world.outbox) == 0
+        assert world.contents() == []
+        for (label, channel), begun in world.books.begun.items():
+            for alert, episode in begun.items():
+                known = world.memory.get((channel, alert), Memory())
+                assert (known.fires, known.episode) == (True, episode), f"{label} believes that {alert} fires"
+        for channel, label in OWN:
+            for (told, alert), known in world.memory.items():
+                if told == channel:
+                    self._check_own(label, channel, alert, known)
+
+    def _check_own(self, label: str, channel: str, alert: str, known: Memory) -> None:
+        books = self.world.books
+        ended = known.episode - known.fires
+        assert sorted(books.ends.get((label, channel), {}).get(alert, [])) == list(range(1, ended + 1))
+        if known.fires and f"{label} {channel} {alert}" not in self.refused:
+            assert books.begun[label, channel][alert] == known.episode
+
+
+TestOutbox = OutboxMachine.TestCase
+TestOutbox.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
