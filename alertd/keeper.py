@@ -1,0 +1,146 @@
+"""What this replica knows of services, kept in etcd by whoever leads, and recalled by whoever begins.
+
+Each service has a document below `state/`, written behind what happens, and `checkpoint` says up to which revision of the
+watched prefix all of them are true. Who begins recalls them, has the watch go on from the checkpoint, and so sees
+everything that happened while nobody watched, with its true causes; where etcd has compacted that history, what differs
+is found by listing. At rest nothing is written: neither is changed by values that are refreshed, and the checkpoint
+follows those only now and then.
+
+Invariant: what happened up to the checkpoint is in the documents; what they hold beyond it is skipped when it is
+replayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from alertd.engine.memory import Dial
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.election import NotLeading
+from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.watch import Bookmark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alertd.engine.core import Engine
+    from alertd.etcd.election import Term
+    from alertd.etcd.store import Documents, Store
+    from alertd.etcd.watch import Watch
+    from alertd.model import Instant
+
+_log = structlog.get_logger("alertd")
+
+STATE = "state/"
+CHECKPOINT = "checkpoint"
+
+_EVERY = 1.0
+"""Seconds between two rounds of writing; what happens meanwhile is written once."""
+
+_FOLLOW_EVERY = 60.0
+"""Seconds after which the checkpoint follows events that changed nothing."""
+
+_AT_ONCE = 50
+"""Services in one transaction."""
+
+
+class _Place(NamedTuple):
+    """A moment of the watch: `events` counts those seen by then."""
+
+    revision: int
+    cluster_id: int
+    events: int
+
+
+class Keeper:
+    """Keeps what an engine knows in a store, and gives it back."""
+
+    def __init__(self, engine: Engine, store: Store, watch: Watch, clock: Callable[[], Instant]) -> None:
+        self._engine = engine
+        self._store = store
+        self._watch = watch
+        self._clock = clock
+        self._touched: dict[str, None] = {}
+        self._written = _Place(0, 0, 0)
+        self._bookmark: Bookmark | None = None
+        self._backoff = Backoff(_EVERY, 10.0)
+        self._trouble = Trouble("what is known of services cannot be kept")
+
+    # --- recalling ---------------------------------------------------------------------------------------------------
+
+    def recall(self, documents: Documents) -> None:
+        """Let the engine know what was kept, and the watch from where to go on; to be called before it follows."""
+        for name in documents.damaged:
+            _log.warning("what was kept there cannot be read, and is found out anew", key=name)
+        checkpoint = documents.contents.get(CHECKPOINT)
+        if checkpoint is None:
+            return
+        now = self._clock()
+        states = {name.removeprefix(STATE): each for name, each in documents.contents.items() if name != CHECKPOINT}
+        for error in self._engine.recall(states, now):
+            _log.warning("what was kept is found out anew", error=str(error))
+        self._bookmark = _bookmark_of(checkpoint, list(self._engine.present_keys()), now)
+        if self._bookmark is not None:
+            self._watch.resume(self._bookmark)
+            _log.info("recalled", services=len(states), revision=self._bookmark.revision)
+        self._engine.take_touched()
+
+    def check_history(self) -> None:
+        """See whether the watch shows the history that was recalled: in another, revisions cannot be compared."""
+        bookmark = self._bookmark
+        if bookmark is None:
+            return
+        if self._watch.cluster_id != bookmark.cluster_id or self._watch.resume_after < bookmark.revision:
+            self._engine.distrust()
+
+    # --- keeping -----------------------------------------------------------------------------------------------------
+
+    async def keep(self, term: Term) -> None:
+        """Write what changes, until `term` is over."""
+        followed_at = time.monotonic()
+        while not term.is_over:
+            self._touched |= dict.fromkeys(self._engine.take_touched())
+            is_due = time.monotonic() - followed_at > _FOLLOW_EVERY and self._watch.counters.events > self._written.events
+            try:
+                if self._touched or is_due or not self._written.revision:
+                    await self._write(term)
+                    followed_at = time.monotonic()
+            except NotLeading:
+                return
+            except EtcdUnavailable as error:
+                self._trouble.note(error, time.monotonic())
+                await asyncio.sleep(self._backoff.next_delay())
+            else:
+                self._backoff.reset()
+                self._trouble.end(time.monotonic())
+                await asyncio.sleep(_EVERY)
+
+    async def _write(self, term: Term) -> None:
+        """Write the services that were touched, then up to which revision that is all."""
+        place = _Place(self._watch.resume_after, self._watch.cluster_id, self._watch.counters.events)
+        while self._touched:
+            names = list(islice(self._touched, _AT_ONCE))
+            records = self._engine.remember(self._clock(), names)
+            await self._store.commit(term, {STATE + name: record for name, record in records.items()})
+            for name in names:
+                self._touched.pop(name, None)
+        if place.revision and place[:2] != self._written[:2]:
+            at = Dial(self._clock()).write(self._clock())
+            content = {"revision": place.revision, "cluster": place.cluster_id, "at": at}
+            await self._store.commit(term, {CHECKPOINT: content})
+        self._written = place
+
+
+def _bookmark_of(checkpoint: dict[str, Any], keys: list[bytes], now: Instant) -> Bookmark | None:
+    """Return where the watch is to go on; None if that cannot be read."""
+    try:
+        revision, cluster_id = int(checkpoint["revision"]), int(checkpoint["cluster"])
+        at = min(Dial(now).read_mono(float(checkpoint["at"])), now.mono)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return Bookmark(revision, cluster_id, at, keys) if revision > 0 and cluster_id else None

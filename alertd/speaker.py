@@ -1,0 +1,222 @@
+"""What a replica does while it leads: it goes on where the last speaker left off, and tells people.
+
+What was told lies in etcd, below `outbox/`: what each channel knows of each group (`told/<group>`), how far a storm has
+come (`storm/<channel>`), and what is decided and not delivered (`letters/<name>`). A decision and its letters are one
+transaction that holds only while this replica leads; what is in it is attempted after that, and taken out once it was
+delivered. So whoever dies at whatever moment leaves all that the next needs, and what was not written was not told.
+
+Invariant: nobody is told anything that etcd does not know; and what etcd knows as told, the engine takes for told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from alertd.delivery.outbox import Step
+from alertd.errors import EtcdUnavailable, NotUnderstood
+from alertd.etcd.election import NotLeading
+from alertd.etcd.retry import Backoff, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from alertd.delivery.outbox import Outbox
+    from alertd.engine.core import Engine
+    from alertd.engine.memory import Record
+    from alertd.etcd.election import Term
+    from alertd.etcd.store import Documents, Store
+    from alertd.model import Action, Instant, Notification
+
+_log = structlog.get_logger("alertd")
+
+FOLDER = "outbox/"
+_TOLD, _STORM, _LETTERS = f"{FOLDER}told/", f"{FOLDER}storm/", f"{FOLDER}letters/"
+
+_AT_ONCE = 3_000
+"""Documents that one transaction has room for, with what names their pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What surrounds the speaker: `do` takes what the engine answers, `observe` hears how far a notification is."""
+
+    do: Callable[[list[Action]], None]
+    clock: Callable[[], Instant]
+    observe: Callable[[Step, str], None] = lambda _step, _id: None
+
+
+class Speaker:
+    """The one who tells, if this replica leads. All but `lead` must be called on the event loop, and waits for nothing."""
+
+    def __init__(self, engine: Engine, outbox: Outbox, store: Store, shell: Shell) -> None:
+        """Tell nobody yet."""
+        self._engine = engine
+        self._outbox = outbox
+        self._store = store
+        self._shell = shell
+        self._speaks = False
+        self._letters: dict[str, None] = {}
+        """Documents with letters that are to be written."""
+        self._unwritten: dict[str, Record | None] = {}
+        """What was told by a decision whose writing failed."""
+        self._fresh: dict[str, None] = {}
+        """Notifications that are decided, and not written."""
+        self._wake = asyncio.Event()
+        self._sooner = asyncio.Event()
+        self._backoff = Backoff(0.1, 2.0)
+        self._trouble = Trouble("what is to be told cannot be written, and so is not told")
+        engine.hush()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this replica tells people."""
+        return self._speaks
+
+    # --- for the daemon ----------------------------------------------------------------------------------------------
+
+    def decide(self, notification: Notification) -> None:
+        """Take in what the engine decided; it is sent once it is written."""
+        if self._speaks:
+            self._shell.observe(Step.DECIDED, notification.id)
+            self._fresh[notification.id] = None
+            self.mark(self._outbox.decide(notification))
+
+    def mark(self, name: str) -> None:
+        """Take note that the letters of a document have changed."""
+        self._letters[name] = None
+        self.wake()
+
+    def wake(self) -> None:
+        """See whether anything is to be written: what was told has changed, perhaps."""
+        self._wake.set()
+        self._sooner.set()
+
+    async def lead(self, term: Term) -> None:
+        """Speak until `term` is over."""
+        try:
+            documents = await self._read(term)
+            if documents is not None:
+                self._take_over(documents)
+                await asyncio.gather(self._keep_writing(term), self._keep_time())
+        finally:
+            self._speaks = False
+            self._engine.hush()
+            self._outbox.clear()
+            self._letters, self._unwritten, self._fresh = {}, {}, {}
+
+    # --- taking over -------------------------------------------------------------------------------------------------
+
+    async def _read(self, term: Term) -> Documents | None:
+        """Return what the last speaker left; None if the term is over before etcd answers."""
+        while not term.is_over:
+            try:
+                documents = await self._store.read(FOLDER)
+                await self._store.clear_pieces(term)
+            except NotLeading:
+                return None
+            except EtcdUnavailable as error:
+                self._trouble.note(error, time.monotonic())
+                await asyncio.sleep(self._backoff.next_delay())
+            else:
+                return documents
+        return None
+
+    def _take_over(self, documents: Documents) -> None:
+        now = self._shell.clock()
+        for name in documents.damaged:
+            _log.error("what was told there cannot be read, and is taken for not told", key=name)
+        by_folder: dict[str, dict[str, Mapping[str, Any]]] = {_TOLD: {}, _STORM: {}, _LETTERS: {}}
+        for name, content in documents.contents.items():
+            for folder, found in by_folder.items():
+                if name.startswith(folder):
+                    found[name.removeprefix(folder)] = content
+        self._speaks = True
+        for name, content in by_folder[_LETTERS].items():
+            try:
+                self._outbox.restore(name, content.get("letters"), now)
+            except NotUnderstood as why:
+                _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
+        actions, damaged = self._engine.speak(by_folder[_TOLD].values(), by_folder[_STORM], now)
+        for error in damaged:
+            _log.error("taken for not told", error=str(error))
+        left = len(self._outbox)
+        self._outbox.take_up(now)
+        _log.info("speaks now", groups=len(by_folder[_TOLD]), undelivered=left)
+        self._shell.do(actions)
+        self.wake()
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    async def _keep_writing(self, term: Term) -> None:
+        """Write what is decided, then let it be sent; write what was delivered."""
+        while not term.is_over:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._write(term)
+            except NotLeading:
+                return
+            except EtcdUnavailable as error:
+                self._trouble.note(error, time.monotonic())
+                await asyncio.sleep(self._backoff.next_delay())
+                self._wake.set()
+            else:
+                self._backoff.reset()
+                self._trouble.end(time.monotonic())
+
+    async def _write(self, term: Term) -> None:
+        """Write all that has changed, as one if there is room; raise what writing raises, with nothing forgotten."""
+        groups, storms = self._engine.take_told(self._shell.clock())
+        self._unwritten |= {_TOLD + name: record for name, record in groups.items()}
+        self._unwritten |= {_STORM + name: record for name, record in storms.items()}
+        letters, self._letters = self._letters, {}
+        fresh, self._fresh = self._fresh, {}
+        told = dict(self._unwritten)
+        contents = {name: self._outbox.content(name) for name in letters}
+        wanted = {_LETTERS + name: {"letters": items} if items else None for name, items in contents.items()}
+        try:
+            for part in _parts(wanted, told):
+                await self._store.commit(term, part)
+        except EtcdUnavailable:
+            self._letters = letters | self._letters
+            self._fresh = fresh | self._fresh
+            raise
+        for name, record in told.items():
+            if self._unwritten.get(name) is record:
+                del self._unwritten[name]
+        for identifier in fresh:
+            self._shell.observe(Step.WRITTEN, identifier)
+        for name, items in contents.items():
+            self._outbox.release(name)
+            if not items:
+                self._shell.observe(Step.RECORDED, name)
+
+    async def _keep_time(self) -> None:
+        """Let the outbox's deadlines pass: fallbacks are told, what is too old is given up."""
+        while True:
+            self._sooner.clear()
+            due = self._outbox.next_deadline()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._sooner.wait()
+                    continue
+            self._outbox.advance(self._shell.clock())
+
+
+def _parts(
+    letters: Mapping[str, Record | None], told: Mapping[str, Record | None]
+) -> list[dict[str, Record | None]]:
+    """Return what is written at once: all, or, where that is too much, letters before what says that they were told.
+
+    Whoever dies between two parts has told twice, under two ids, rather than never.
+    """
+    if len(letters) + len(told) <= _AT_ONCE:
+        return [{**letters, **told}]
+    both = [*letters.items(), *told.items()]
+    return [dict(both[start : start + _AT_ONCE]) for start in range(0, len(both), _AT_ONCE)]
