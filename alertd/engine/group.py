@@ -198,6 +198,8 @@ class Group:
         for member in self.members:
             for channel in member.told if member.is_pressing(now.mono) else ():
                 parts.setdefault(channel, []).append(Part(member, Kind.REMINDER))
+        if not parts:
+            return  # nobody is told, so the pace is that of the last who were
         self.reminders += 1
         self._spoke = now.mono
         self._say(parts, now)

@@ -95,6 +95,18 @@ def test_when_an_acknowledgement_ends_what_is_overdue_comes() -> None:
     assert len(taken_back.told) == 3
 
 
+def test_a_reminder_that_nobody_got_puts_nothing_off() -> None:
+    """Neither the one that is due when the acknowledgement ends, nor what fires then in the same group."""
+    story = story_of(escalate=(), group_interval="1h").at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR)
+    story.at(4 * HOUR + 60).expire("apache/b").at(4 * HOUR + 120).up("apache/b").at(6 * HOUR)
+    assert story.told[1:] == [
+        f"{4 * HOUR + 60} firing r apache/b to ops",
+        f"{4 * HOUR + 120} resolved r apache/b to ops",
+    ]
+    alone = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR).at(8 * HOUR)
+    assert alone.told[1:] == [f"{5 * HOUR + 60} reminder r apache/a to ops"]
+
+
 def test_what_is_muted_or_flapping_is_not_repeated() -> None:
     """Silenced: nothing until the silence ends, and then what is overdue."""
     story = story_of(escalate=()).at(0).expire("apache/a").at(HOUR).silence(match={"instance": "a"}, until=10 * HOUR)
