@@ -95,6 +95,7 @@ class Group:
         """Let go of one that owes nothing any more; the last one takes the group along once its interval is over."""
         self.members.pop(member, None)
         self._news.pop(member, None)
+        self.desk.leave(member)
         if self.members:
             return
         stop(self._tell)

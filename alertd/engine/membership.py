@@ -48,6 +48,7 @@ class Membership:
         self.steps: tuple[Step, ...] = ()
         self.steps_done = 0
         group.members[self] = None
+        group.desk.join(self)
 
     @property
     def is_idle(self) -> bool:

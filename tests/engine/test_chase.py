@@ -107,6 +107,16 @@ def test_a_reminder_that_nobody_got_puts_nothing_off() -> None:
     assert alone.told[1:] == [f"{5 * HOUR + 60} reminder r apache/a to ops"]
 
 
+def test_an_acknowledgement_that_is_prolonged_does_not_end_with_its_first_end() -> None:
+    """The last that was said counts, also where that ends sooner."""
+    story = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR)
+    story.ack("apache/a", seconds=9 * HOUR).at(10 * HOUR)
+    assert story.told[1:] == [f"{9 * HOUR + 60} reminder r apache/a to ops"]
+    sooner = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=9 * HOUR)
+    sooner.ack("apache/a", seconds=5 * HOUR).at(6 * HOUR)
+    assert sooner.told[1:] == [f"{5 * HOUR + 60} reminder r apache/a to ops"]
+
+
 def test_what_is_muted_or_flapping_is_not_repeated() -> None:
     """Silenced: nothing until the silence ends, and then what is overdue."""
     story = story_of(escalate=()).at(0).expire("apache/a").at(HOUR).silence(match={"instance": "a"}, until=10 * HOUR)
