@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,20 @@ from tests.sinks import HttpInbox
 HOUR = 3600
 FOR = 3.0
 LONGER_THAN_THE_LEASE = 4.0
+
+AUDITING_OFTEN = """
+import structlog
+from alertd import cli, daemon
+
+class Daemon(daemon.Daemon):
+    async def _audit(self, watch):
+        await super()._audit(watch)
+        structlog.get_logger("alertd").info("audited")
+
+daemon.Daemon = Daemon
+daemon._AUDIT_EVERY, daemon._AUDIT_JITTER = 0.3, 0.1
+cli.main()
+"""
 
 pytestmark = needs_faketime
 
@@ -103,3 +118,15 @@ def test_a_daemon_measures_what_it_waits_for(
     assert hours_ahead(daemon.log()[-1]["timestamp"]) == -1
     troubles = [line["event"] for line in daemon.log() if line["level"] in ("warning", "error")]
     assert [event for event in troubles if "leads no more" not in event] == []  # a busy machine may cost it a term
+
+
+def test_a_daemon_goes_on_auditing(tmp_path: Path, etcd: EtcdServer, clock: WallClock) -> None:
+    """As often as before, also where the clock is set back."""
+    with DaemonProcess(tmp_path / "alertd", etcd, **clock.variables) as daemon:
+        daemon.command[: daemon.command.index("run")] = [sys.executable, "-c", AUDITING_OFTEN]
+        daemon.write_rules("rules: [{name: lost, service: apache, when: {instance: down}}]\n").start()
+        for offset in (0, -HOUR, HOUR):
+            clock.set(offset)
+            seen = daemon.events().count("audited")
+            wait_until(lambda: daemon.events().count("audited") >= seen + 3, "it audits")  # noqa: B023 - called at once
+        assert daemon.stop() == 0
