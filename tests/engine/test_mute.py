@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from alertd.config.schema import Settings
 from alertd.model import Lifted, Match, Silence
 from alertd.window import Window
@@ -127,17 +125,6 @@ def test_until_resolved_ends_with_the_last_alert_it_mutes() -> None:
     assert story.told[2:] == ["3 resolved lost apache/a", "6 resolved lost apache/b", "8 firing lost apache/a"]
 
 
-def test_silences_as_code_hold_until_their_end_or_while_a_window_is_open() -> None:
-    """From the first judgement on; a reload that drops one lifts it."""
-    nightly = Silence("n", Match({"service": ("apache",)}), during=("night",), source="rules/x.yaml:1")
-    fields = {"windows": {"night": Window("0 1 * * *", 3600)}, "silences": (nightly,)}
-    story = story_of(**fields).at(3600 + 10).expire("apache/a").at(7200 + 10)
-    assert story.told == ["7200 firing lost apache/a"]
-    until = Silence("u", Match({"service": ("apache",)}), until=EPOCH + timedelta(hours=9), source="rules/x.yaml:2")
-    other = story_of(silences=(until,)).at(1).expire("apache/a").at(2).reload(LOST).at(3)
-    assert other.told == ["2 firing lost apache/a"]
-
-
 def test_a_new_instance_is_silenced_too() -> None:
     """What is told once is not told later instead."""
     story = Story(rule("new", when={"instance": "up"})).silence(match={"service": "apache"}, until=100)
@@ -248,13 +235,3 @@ def test_when_the_inhibiting_rule_goes_it_mutes_no_longer() -> None:
         "65 firing lost apache/a",
         "65 firing lost apache/b",
     ]
-
-
-@pytest.mark.parametrize("order", [("apache/a", "apache/b"), ("apache/b", "apache/a")])
-def test_inhibition_at_the_start_is_known_before_anything_is_sent(order: tuple[str, str]) -> None:
-    """What a daemon finds when it starts is judged as one."""
-    story = Story(LOST, MINIMUM, inhibit=BY_SERVICE)
-    story.actions.clear()
-    fresh = Story(LOST, rule("few", when={"instances": {"below": 3}}), up=("apache/c",), inhibit=BY_SERVICE)
-    fresh.gap().put(*order, status="failing").synced().at(30)
-    assert {sent.entries[0].alert.rule.name for sent in fresh.notifications} == {"few"}
