@@ -1,9 +1,10 @@
 """What one message speaks of: the alerts of one route that share what it groups by, and when they are told.
 
 A change is told `group_wait` after it, and changes meanwhile join; a firing no sooner than `group_interval` after the
-group's last message, but at the latest after twice that, so that a trickle of resolves cannot hold it back for ever. A
-resolve goes where the firing was told, whatever the routes say now. While something fires that nobody has acknowledged,
-it is repeated every `repeat_interval`, and others are told as the route's steps say.
+group's last message, but at the latest after twice that, so that a trickle of resolves cannot hold it back for ever,
+and at once where it only joins a digest. A resolve goes where the firing was told, whatever the routes say now. While
+something fires that nobody has acknowledged, it is repeated every `repeat_interval`, and others are told as the route's
+steps say.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Group:
         may = -inf
         if member.is_early(kind, now):
             may = member.alert.not_before
-        if kind is Kind.FIRING:
+        if kind is Kind.FIRING and not self.desk.outlet(channel).is_collecting:
             interval = self.route.group_interval
             may = max(may, min(self._spoke + interval, since + 2 * interval))
         if now.mono >= may:
