@@ -198,7 +198,7 @@ class Group:
     def _remind(self, now: Instant) -> None:
         parts: Parts = {}
         for member in self.members:
-            for channel in member.told if member.is_pressing(now.mono) else ():
+            for channel in member.told_before(now) if member.is_pressing(now.mono) else ():
                 parts.setdefault(channel, []).append(Part(member, Kind.REMINDER))
         if not parts:
             return  # nobody is told, so the pace is that of the last who were

@@ -74,6 +74,10 @@ class Membership:
         """The channels that know that it fires."""
         return [channel for channel, belief in self.beliefs.items() if belief.kind is Kind.FIRING]
 
+    def told_before(self, now: Instant) -> list[str]:
+        """Return those of them that did not come to know only now."""
+        return [channel for channel in self.told if self.beliefs[channel].since != now]
+
     # --- what is owed ------------------------------------------------------------------------------------------------
 
     def difference(self, channel: str) -> Kind | None:

@@ -51,6 +51,20 @@ def test_others_are_told_if_nobody_acts_and_then_told_the_end() -> None:
     ]
 
 
+def test_whoever_is_told_at_the_time_of_a_reminder_is_told_once() -> None:
+    """As one that others have known of for an hour; the next reminder is for all."""
+    story = story_of(repeat_interval="1h", escalate=STEPS[1:]).at(0).expire("apache/a").at(2 * HOUR)
+    assert story.told == [
+        "0 firing r apache/a to ops",
+        f"{HOUR} escalated r apache/a to ceo",
+        f"{HOUR} escalated r apache/a to boss",
+        f"{HOUR} reminder r apache/a to ops",
+        f"{2 * HOUR} reminder r apache/a to ops",
+        f"{2 * HOUR} reminder r apache/a to ceo",
+        f"{2 * HOUR} reminder r apache/a to boss",
+    ]
+
+
 def test_a_message_says_who_is_next() -> None:
     """And when."""
     (fired,) = story_of().at(10).expire("apache/a").notifications
@@ -88,8 +102,6 @@ def test_when_an_acknowledgement_ends_what_is_overdue_comes() -> None:
         f"{5 * HOUR + 60} escalated r apache/a to boss",
         f"{5 * HOUR + 60} escalated r apache/a to ceo",
         f"{5 * HOUR + 60} reminder r apache/a to ops",
-        f"{5 * HOUR + 60} reminder r apache/a to boss",
-        f"{5 * HOUR + 60} reminder r apache/a to ceo",
     ]
     taken_back = story_of().at(0).expire("apache/a").at(60).ack("apache/a").at(HOUR).unack("apache/a")
     assert len(taken_back.told) == 3
