@@ -52,7 +52,8 @@ def _overview(entries: Iterable[Entry], times: Times) -> str:
         return f"nothing of it fires any more: {rules}"
     begun = min((entry.alert.since for entry in firing if entry.alert.since is not None), default=None)
     since = f" since {times.stamp(begun)}" if begun is not None else ""
-    return f"{counted(len(firing), 'alert')} fire{'s' if len(firing) == 1 else ''}{since}: {rules}"
+    unheeded = "; nobody has acted" if any(entry.kind is Kind.ESCALATED for entry in firing) else ""
+    return f"{counted(len(firing), 'alert')} fire{'s' if len(firing) == 1 else ''}{since}{unheeded}: {rules}"
 
 
 def _line(name: str, entries: list[Entry], service: ServiceFacts | None) -> str:

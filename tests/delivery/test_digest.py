@@ -59,6 +59,17 @@ def test_every_service_is_named_and_only_a_small_target_cuts_them() -> None:
     assert f"and {400 - shown} more services" in small
 
 
+def test_a_digest_of_what_is_escalated_says_that_nobody_acted() -> None:
+    """Whoever gets it has not been told before."""
+    told = storm(("web", 0, 4, 0))
+    entries = tuple(Entry(Kind.ESCALATED, entry.alert) for entry in told.entries)
+    escalated = notification(*entries, kind=Kind.DIGEST, services=told.services, still_firing=4)
+    assert render.body(escalated, PROD).splitlines()[:2] == [
+        "4 alerts fire since 04:12:41 CEST; nobody has acted: instance-lost",
+        "web  0 of 25 up, 4 still firing",
+    ]
+
+
 def test_a_digest_of_what_is_over_is_a_success() -> None:
     """And says so; nothing is left to type."""
     told = storm(("apache", 25, 0, 25), ("pay", 25, 0, 2))
