@@ -28,7 +28,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, document
 from alertd.config.load import load
-from alertd.delivery import channel
+from alertd.delivery import channel, proof
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.headline import counted
 from alertd.delivery.render import summary
@@ -99,7 +99,7 @@ class DaemonSettings:
 def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
     """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
     loaded = load(directory, environ=environ, now=read_clock().wall)
-    problems = (*loaded.warnings, *channel.verify(loaded.ruleset))
+    problems = (*loaded.warnings, *channel.verify(loaded.ruleset), *proof.verify(loaded.ruleset))
     if any(not problem.is_warning for problem in problems):
         raise ConfigError(problems)
     return loaded.ruleset, problems
