@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, document
 from alertd.config.load import load
-from alertd.delivery import channel
+from alertd.delivery import channel, proof
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.headline import counted
 from alertd.delivery.lane import Wiring
@@ -71,8 +72,8 @@ DRAIN_SECONDS = 4.0
 STALE_AFTER = 15.0
 """Seconds without a sign of life from the watch after which the daemon is no longer ready."""
 
-_AUDIT_EVERY = timedelta(minutes=5)
-_AUDIT_JITTER_SECONDS = 60
+_AUDIT_EVERY, _AUDIT_JITTER = 300.0, 60.0
+"""Seconds from one audit to the next, and by how much they vary, so that replicas do not ask at the same moment."""
 
 
 def read_clock() -> Instant:
@@ -99,7 +100,7 @@ class DaemonSettings:
 def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
     """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
     loaded = load(directory, environ=environ, now=read_clock().wall)
-    problems = (*loaded.warnings, *channel.verify(loaded.ruleset))
+    problems = (*loaded.warnings, *channel.verify(loaded.ruleset), *proof.verify(loaded.ruleset))
     if any(not problem.is_warning for problem in problems):
         raise ConfigError(problems)
     return loaded.ruleset, problems
@@ -178,13 +179,14 @@ class Daemon:
         election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._people = People(self._engine, self._do, orders.spend, read_clock)
-        self._start_audits(watch)
+        self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
             asyncio.create_task(self._follow(watch, orders), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
             asyncio.create_task(self._lead(election, mirror, orders), name="lead"),
+            asyncio.create_task(self._keep_auditing(watch), name="audit"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -361,16 +363,12 @@ class Daemon:
 
     # --- auditing ----------------------------------------------------------------------------------------------------
 
-    def _start_audits(self, watch: Watch) -> None:
-        """Compare the view with etcd now and then; replicas do so at different moments."""
-        self._scheduler.add_job(
-            self._audit,
-            "interval",
-            args=[watch],
-            seconds=_AUDIT_EVERY.total_seconds(),
-            jitter=_AUDIT_JITTER_SECONDS,
-        )
-        self._scheduler.start()
+    async def _keep_auditing(self, watch: Watch) -> None:
+        """Compare the view with etcd now and then, by the monotonic clock."""
+        while True:
+            await asyncio.sleep(_AUDIT_EVERY + random.uniform(-_AUDIT_JITTER, _AUDIT_JITTER))  # noqa: S311 - jitter
+            self._scheduler.wakeup()  # reports go by the wall clock, which may have been set
+            await self._audit(watch)
 
     async def _audit(self, watch: Watch) -> None:
         self._mentions.keep(self._engine.alert_ids())

@@ -1,7 +1,7 @@
 """What this replica knows of services, kept in etcd by whoever leads, and recalled by whoever begins.
 
-Each service has a document below `state/`, written behind what happens, and `checkpoint` says up to which revision of the
-watched prefix all of them are true. Who begins recalls them, has the watch go on from the checkpoint, and so sees
+Each service has a document below `state/`, written behind what happens, and `checkpoint` says up to which revision of
+the watched prefix all of them are true. Who begins recalls them, has the watch go on from the checkpoint, and so sees
 everything that happened while nobody watched, with its true causes; where etcd has compacted that history, what differs
 is found by listing. At rest nothing is written: neither is changed by values that are refreshed, and the checkpoint
 follows those only now and then.
@@ -104,12 +104,14 @@ class Keeper:
         """Write what changes, until `term` is over."""
         followed_at = time.monotonic()
         while not term.is_over:
-            self._touched |= dict.fromkeys(self._engine.take_touched())
-            is_due = time.monotonic() - followed_at > _FOLLOW_EVERY and self._watch.counters.events > self._written.events
+            has_news = self._watch.counters.events > self._written.events
+            is_due = has_news and time.monotonic() - followed_at > _FOLLOW_EVERY
             try:
-                if self._touched or is_due or not self._written.revision:
-                    await self._write(term)
-                    followed_at = time.monotonic()
+                if not self._engine.is_catching_up:
+                    self._touched |= dict.fromkeys(self._engine.take_touched())
+                    if self._touched or is_due or not self._written.revision:
+                        await self._write(term)
+                        followed_at = time.monotonic()
             except NotLeading:
                 return
             except EtcdUnavailable as error:

@@ -14,7 +14,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -52,7 +52,7 @@ class Shell:
 
 
 class Speaker:
-    """The one who tells, if this replica leads. All but `lead` must be called on the event loop, and waits for nothing."""
+    """The one who tells, if this replica leads. To be used on one event loop; only `lead` waits for anything."""
 
     def __init__(self, engine: Engine, outbox: Outbox, store: Store, shell: Shell) -> None:
         """Tell nobody yet."""
@@ -131,7 +131,7 @@ class Speaker:
         now = self._shell.clock()
         for name in documents.damaged:
             _log.error("what was told there cannot be read, and is taken for not told", key=name)
-        by_folder: dict[str, dict[str, Mapping[str, Any]]] = {_TOLD: {}, _STORM: {}, _LETTERS: {}}
+        by_folder: dict[str, dict[str, Record]] = {_TOLD: {}, _STORM: {}, _LETTERS: {}}
         for name, content in documents.contents.items():
             for folder, found in by_folder.items():
                 if name.startswith(folder):
@@ -209,9 +209,7 @@ class Speaker:
             self._outbox.advance(self._shell.clock())
 
 
-def _parts(
-    letters: Mapping[str, Record | None], told: Mapping[str, Record | None]
-) -> list[dict[str, Record | None]]:
+def _parts(letters: Mapping[str, Record | None], told: Mapping[str, Record | None]) -> list[dict[str, Record | None]]:
     """Return what is written at once: all, or, where that is too much, letters before what says that they were told.
 
     Whoever dies between two parts has told twice, under two ids, rather than never.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.filters import do_round
+from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from alertd.errors import AlertdError
@@ -109,6 +110,11 @@ def check(source: str) -> None:
         raise TemplateFault(f"does not parse as a template: {error.message}", error.lineno) from None
     except (RecursionError, ValueError, OverflowError, SyntaxError, MemoryError):
         raise TemplateFault("does not parse as a template: nested too deep, or a number too large") from None
+
+
+def names_in(source: str) -> frozenset[str]:
+    """Return the variables that a template asks for; it must parse."""
+    return frozenset(find_undeclared_variables(_ENVIRONMENT.parse(source)))
 
 
 def render(source: str, variables: Mapping[str, Any]) -> str:

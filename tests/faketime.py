@@ -14,7 +14,10 @@ needs_faketime = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not 
 
 
 class WallClock:
-    """The wall clock of processes that have `variables`; it can be set while they run."""
+    """The wall clock of processes that have `variables`; it can be set while they run.
+
+    libfaketime shows them another one than the real, as the offset in a file says.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "offset"

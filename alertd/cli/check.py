@@ -28,11 +28,11 @@ def check(
 
     from alertd.config.files import show_path
     from alertd.config.load import survey
-    from alertd.delivery.channel import verify
+    from alertd.delivery import channel, proof
 
     directory = options.rules_directory(rules_dir, rules)
     found = survey(directory, environ=os.environ, now=datetime.now(UTC), secrets_required=not no_secrets)
-    found = found.with_more(verify(found.draft))
+    found = found.with_more([*channel.verify(found.draft), *proof.verify(found.draft)])
     if as_json:
         typer.echo(json.dumps([_as_json(problem) for problem in found.problems], ensure_ascii=False, indent=2))
     else:

@@ -107,9 +107,12 @@ def _alert_row(alert: dict[str, Any], now: datetime) -> tuple[str, ...]:
 
 
 def _summary(alert: dict[str, Any]) -> str:
-    """Return the summary without what the row says anyhow."""
+    """Return the summary without what the row says anyhow; before it, who has the alert, and what keeps it quiet."""
     text = " ".join(str(alert["summary"]).split())
-    return plain(text).removeprefix(f"{plain(alert['rule'])} {_target(alert)}: ")
+    summary = plain(text).removeprefix(f"{plain(alert['rule'])} {_target(alert)}: ")
+    ack, muted = alert.get("acknowledged"), alert.get("muted")
+    by = f"acknowledged by {plain(ack.get('by'))}" if isinstance(ack, dict) else ""
+    return " · ".join(filter(None, (by, f"muted: {plain(muted)}" if muted else "", summary)))
 
 
 def _target(alert: dict[str, Any]) -> str:

@@ -74,7 +74,8 @@ class Builder:
             return Settings()
         self._warn_not_in_effect("settings", found.node)
         self._warn_of_references(found.node)
-        return self._validated(Settings, found.node, "settings") or Settings()
+        settings = self._validated(Settings, found.node, "settings") or Settings()
+        return settings.model_copy(update={"texts": _texts(value_of(found.node, "templates"))})
 
     def services(self, sections: Sections) -> dict[str, ServiceSpec]:
         """Return what is known of services beforehand, by name or glob."""
@@ -89,7 +90,7 @@ class Builder:
     def rules(self, sections: Sections) -> tuple[Rule, ...]:
         """Return the rules that can be understood; two of the same name are a problem."""
         built = self._each(Rule, sections.rules, "rule")
-        return tuple(rule.model_copy(update={"place": node.place}) for rule, node in built)
+        return tuple(rule.model_copy(update={"place": node.place, "texts": _texts(node)}) for rule, node in built)
 
     # --- who is told -------------------------------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class Builder:
             rate=written.rate,
             templates=written.templates,
             place=found.place,
+            texts=_texts(value_of(found.node, "templates")),
         )
 
     def routes(self, found: Named | None) -> tuple[Placed[Route], ...]:
@@ -292,3 +294,9 @@ def _as_silence(written: SilenceText, place: Place) -> Silence:
         comment=written.comment,
         source=f"{place.file}:{place.line}",
     )
+
+
+def _texts(node: Node | None) -> dict[str, Place]:
+    """Return where the templates stand that a mapping holds."""
+    values = ((key, value_of(node, key)) for key in ("summary", "description", "title", "body"))
+    return {key: value.place for key, value in values if value is not None}

@@ -198,6 +198,10 @@ class Storm(Section):
     within: PositiveDuration = 30.0
 
 
+Texts = Annotated[Mapping[str, Place], SkipJsonSchema(), Field(exclude=True)]
+"""Where templates stand, by the key that each has."""
+
+
 class Templates(Section):
     """Title and body of messages, in place of the built-in ones."""
 
@@ -220,6 +224,7 @@ class Settings(Section):
     resolve_muted: bool = True
     """Whether what was told and resolves while it is muted is told as resolved at once, or only when the mute ends."""
     templates: Templates = Templates()
+    texts: Texts = {}
 
     @field_validator("url")
     @classmethod
@@ -341,6 +346,7 @@ class Rule(Section):
     runbook: str = ""
     channels: Names | None = None
     place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+    texts: Texts = {}
 
     @model_validator(mode="after")
     def _instance_up_is_bare(self) -> Rule:
@@ -377,6 +383,7 @@ class Channel(Section):
     rate: Rate | None = None
     templates: Templates = Templates()
     place: Annotated[Place, SkipJsonSchema(), Field(exclude=True)] = Place("")
+    texts: Texts = {}
 
 
 class EscalationStep(Section):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from alertd.delivery.wording import Times
     from alertd.model import Entry, Notification, ServiceFacts
 
+_NAMED = 3
+"""Instances of a service that are named; of more, only how many they are is said."""
+
 _WORDS = {
     Kind.REMINDER: "still firing",
     Kind.ESCALATED: "still firing",
@@ -49,18 +52,25 @@ def _overview(entries: Iterable[Entry], times: Times) -> str:
         return f"nothing of it fires any more: {rules}"
     begun = min((entry.alert.since for entry in firing if entry.alert.since is not None), default=None)
     since = f" since {times.stamp(begun)}" if begun is not None else ""
-    return f"{counted(len(firing), 'alert')} fire{'s' if len(firing) == 1 else ''}{since}: {rules}"
+    unheeded = "; nobody has acted" if any(entry.kind is Kind.ESCALATED for entry in firing) else ""
+    return f"{counted(len(firing), 'alert')} fire{'s' if len(firing) == 1 else ''}{since}{unheeded}: {rules}"
 
 
 def _line(name: str, entries: list[Entry], service: ServiceFacts | None) -> str:
-    """Return `apache  0 of 25 up, 25 firing`, `pay  25 of 25 up, all resolved`."""
+    """Return `apache  0 of 25 up, 25 firing`, `pay  2 of 3 up, 1 firing: a`, `mail  25 of 25 up, all resolved`."""
     counts = Counter(_word(entry) for entry in entries)
     if len(counts) == 1 and not _firing(entries):
         what = f"all {next(iter(counts))}"
     else:
         what = ", ".join(f"{number} {word}" for word, number in counts.most_common())
     stand = f"{service.up} of {service.known} up, " if service is not None else ""
-    return f"{plain(name)}  {stand}{what}"
+    return f"{plain(name)}  {stand}{what}{_which(entries)}"
+
+
+def _which(entries: Iterable[Entry]) -> str:
+    """Return which instances it is about, `: a, b`, if these are few enough to be read and any of it fires."""
+    instances = {e.alert.instance: None for e in entries if e.alert.instance is not None and not is_over(e)}
+    return f": {', '.join(map(plain, instances))}" if 0 < len(instances) <= _NAMED else ""
 
 
 def _word(entry: Entry) -> str:

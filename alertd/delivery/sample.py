@@ -81,7 +81,7 @@ def _alert_and_service(
     since = _earlier(now, _AGE.get(kind, 200.0))
     count = _count(rule.when, fires=fires)
     service = _service(rule, ruleset, since, fields, fires=fires or kind is Kind.FORGOTTEN)
-    is_of_instance = _is_of_instance(rule.when)
+    is_of_instance = judges_instances(rule.when)
     own = service.instances[0]
     place = source_of(rule, ruleset.digest)
     alert = Alert(
@@ -228,7 +228,8 @@ def _per(when: When) -> dict[str, str] | None:
     return {when.instances.per: "a"} if when.instances is not None and when.instances.per else None
 
 
-def _is_of_instance(when: When) -> bool:
+def judges_instances(when: When) -> bool:
+    """Tell whether a condition is judged on each instance by itself."""
     changes = when.changes is not None and when.changes.per == "instance"
     return bool(when.instance or when.value is not None or when.malformed or changes)
 

@@ -24,7 +24,7 @@ from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
 from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
-from alertd.engine.timers import Timer, Timers
+from alertd.engine.timers import Timer, Timers, stop
 from alertd.engine.told import Succession, of_channel, of_group
 from alertd.model import (
     Ack,
@@ -104,8 +104,15 @@ class Engine:
             self._registry.gap_began = None if self._registry.is_first_listing else began or now
         return self._finish(now)
 
-    def close_gap(self, now: Instant) -> list[Action]:
-        """End the catching up: judge what it changed, by the state at its end."""
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether a gap is open, so that what is known is true at no one revision."""
+        return self._dirty is not None
+
+    def close_gap(self, now: Instant, revision: int | None = None) -> list[Action]:
+        """End the catching up, at `revision` if that is known: judge what it changed, by the state at its end."""
+        if revision is not None:
+            self._desk.revision = revision
         dirty, self._dirty = self._dirty or {}, None
         for service, changes in dirty.items():
             if changes:
@@ -139,8 +146,9 @@ class Engine:
     def silence(self, silence: Silence, now: Instant) -> list[Action]:
         """Keep quiet what a silence matches; one of the same id is replaced."""
         self._begin(now)
+        self._look_when_due(now)
         self._desk.mutes.add(silence, now)
-        self._look_at_calendar(now)
+        self._look_again(now)
         return self._finish(now)
 
     def lift(self, silence_id: str, now: Instant) -> list[Action]:
@@ -151,10 +159,11 @@ class Engine:
     def acknowledge(self, ack: Ack, now: Instant) -> list[Action]:
         """Take note that somebody has taken on an alert, which may not be known yet."""
         self._desk.acks[ack.alert_id] = ack
+        self._desk.ack_ends.add(ack.alert_id)
         alert = self._desk.active.get(ack.alert_id)
         if alert is not None and alert.ack is not None:
             self._desk.decide(alert, Reason.ACKNOWLEDGED, now, ack.by)
-        self._look_at_calendar(now)
+        self._look_again(now)
         return self._finish(now)
 
     def unacknowledge(self, alert_id: str, now: Instant) -> list[Action]:
@@ -236,7 +245,8 @@ class Engine:
     def take_told(self, now: Instant) -> tuple[dict[str, Record | None], dict[str, Record]]:
         """Return what was told of groups, by id, and of channels' storms, where that changed since this was called."""
         desk = self._desk
-        groups = {group.id: of_group(group, now) if group.key in desk.groups else None for group in desk.told}
+        known = {group.id: desk.groups.get(group.key) for group in desk.told}
+        groups = {name: None if group is None else of_group(group, now) for name, group in known.items()}
         channels = {name: of_channel(desk.outlet(name), now) for name in desk.stormy}
         desk.told.clear()
         desk.stormy.clear()
@@ -337,14 +347,24 @@ class Engine:
     def _look_at_calendar(self, now: Instant) -> None:
         """Let windows open and close, silences and acknowledgements end, and see when to look again."""
         desk = self._desk
+        stop(self._calendar_timer)
         desk.calendar.turn(now.wall)
         desk.mutes.turn(now)
-        for alert_id, ack in list(desk.acks.items()):
-            if ack.until <= now.wall:
-                self._end_ack(alert_id, now)
-        due = desk.calendar.due(now, (*desk.mutes.ends(), *(ack.until for ack in desk.acks.values())))
-        if due is not None:
-            self._timers.start(self._calendar_timer, due)
+        for alert_id in desk.ack_ends.take(now.wall):
+            self._end_ack(alert_id, now)
+        self._look_again(now)
+
+    def _look_when_due(self, now: Instant) -> None:
+        due = self._calendar_timer.due
+        if due is not None and due <= now.mono:
+            self._look_at_calendar(now)
+
+    def _look_again(self, now: Instant) -> None:
+        """See when to look at the calendar next: sooner than planned, but never later."""
+        desk, timer = self._desk, self._calendar_timer
+        due = desk.calendar.due(now, desk.mutes.ends.next(), desk.ack_ends.next())
+        if due is not None and (timer.due is None or due < timer.due):
+            self._timers.start(timer, due)
 
     def _end_ack(self, alert_id: str, now: Instant) -> None:
         alert = self._desk.active.get(alert_id)
@@ -412,9 +432,7 @@ class Engine:
         """Let deadlines pass, but not while a gap is open; however late, nothing is told that is silenced by now."""
         if self._dirty is not None:
             return
-        due = self._calendar_timer.due
-        if due is not None and due <= now.mono:
-            self._look_at_calendar(now)
+        self._look_when_due(now)
         self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from alertd.engine.calendar import Ends
 from alertd.engine.group import Group
 from alertd.engine.storm import Outlet
 from alertd.model import Decision, Kind, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from alertd.config.schema import Settings
     from alertd.engine.alert import LiveAlert
     from alertd.engine.calendar import Calendar
+    from alertd.engine.membership import Membership
     from alertd.engine.mute import Mutes
     from alertd.engine.registry import Service
     from alertd.engine.routing import Router, Way
@@ -28,7 +33,9 @@ class Desk:
 
     __slots__ = (
         "_ended",
+        "_members",
         "_outlets",
+        "ack_ends",
         "acks",
         "active",
         "calendar",
@@ -70,6 +77,9 @@ class Desk:
         """Channels whose storm went on or ended since then."""
         self.acks: dict[str, Ack] = {}
         """Acknowledgements by alert id, also of alerts that are not known yet."""
+        self.ack_ends = Ends(self._end_of_ack)
+        self._members: dict[str, dict[Membership, None]] = {}
+        """By service, all that takes part in a group."""
         self._outlets: dict[str, Outlet] = {}
 
     def outlet(self, channel: str) -> Outlet:
@@ -122,9 +132,26 @@ class Desk:
         for alert in self.alerts():
             alert.rehome(now)
 
-    def alerts(self) -> dict[LiveAlert, None]:
-        """Return all alerts that stand, or owe anybody anything."""
-        return {member.alert: None for group in self.groups.values() for member in group.members}
+    def join(self, member: Membership) -> None:
+        """Take note that an alert takes part in a group."""
+        self._members.setdefault(member.alert.condition.service.name, {})[member] = None
+
+    def leave(self, member: Membership) -> None:
+        """Take note that it does no longer."""
+        name = member.alert.condition.service.name
+        members = self._members[name]
+        members.pop(member, None)
+        if not members:
+            del self._members[name]
+
+    def alerts(self, services: Iterable[str] | None = None) -> dict[LiveAlert, None]:
+        """Return all alerts (None) or those of some services that stand, or owe anybody anything."""
+        found = self._members.values() if services is None else (self._members.get(name, {}) for name in services)
+        return {member.alert: None for members in found for member in members}
+
+    def _end_of_ack(self, alert_id: str) -> datetime | None:
+        ack = self.acks.get(alert_id)
+        return None if ack is None else ack.until
 
     def unlearn(self, now: Instant) -> None:
         """Take it that nobody has been told of anything yet."""

@@ -1,9 +1,10 @@
 """What one message speaks of: the alerts of one route that share what it groups by, and when they are told.
 
 A change is told `group_wait` after it, and changes meanwhile join; a firing no sooner than `group_interval` after the
-group's last message, but at the latest after twice that, so that a trickle of resolves cannot hold it back for ever. A
-resolve goes where the firing was told, whatever the routes say now. While something fires that nobody has acknowledged,
-it is repeated every `repeat_interval`, and others are told as the route's steps say.
+group's last message, but at the latest after twice that, so that a trickle of resolves cannot hold it back for ever,
+and at once where it only joins a digest. A resolve goes where the firing was told, whatever the routes say now. While
+something fires that nobody has acknowledged, it is repeated every `repeat_interval`, and others are told as the route's
+steps say.
 
 While the engine does not speak, news waits here for the moment when it does. What is over by then is kept only as long
 as whoever speaks may need to tell it; and what a group has told lately is known for a while after its last alert, so
@@ -122,6 +123,7 @@ class Group:
         """Let go of one that owes nothing any more; the last one takes the group along once its interval is over."""
         self.members.pop(member, None)
         self._news.pop(member, None)
+        self.desk.leave(member)
         if not self.members:
             self._rest()
 
@@ -134,6 +136,7 @@ class Group:
             self._go()
 
     def _go(self) -> None:
+        stop(self._chase)
         self.desk.groups.pop(self.key, None)
         self.note_told()
 
@@ -220,7 +223,7 @@ class Group:
         may = -inf
         if member.is_early(kind, now):
             may = member.alert.not_before
-        if kind is Kind.FIRING:
+        if kind is Kind.FIRING and not self.desk.outlet(channel).is_collecting:
             interval = self.route.group_interval
             may = max(may, min(self.spoke + interval, since + 2 * interval))
         if now.mono >= may:
@@ -275,8 +278,10 @@ class Group:
     def _remind(self, now: Instant) -> None:
         parts: Parts = {}
         for member in self.members:
-            for channel in member.told if member.is_pressing(now.mono) else ():
+            for channel in member.told_before(now) if member.is_pressing(now.mono) else ():
                 parts.setdefault(channel, []).append(Part(member, Kind.REMINDER))
+        if not parts:
+            return  # nobody is told, so the pace is that of the last who were
         self.reminders += 1
         self.spoke = now.mono
         self.note_told()

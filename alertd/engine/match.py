@@ -140,6 +140,12 @@ class Matcher:
         places = (_place_of(name, patterns) for name, patterns in match.is_.items())
         self.places = sorted((place for place in places if place.length != 0), key=_rank)
 
+    @property
+    def services(self) -> tuple[str, ...] | None:
+        """The only services whose alerts can be meant; None if they cannot be told beforehand."""
+        exact = (place.texts for place in self.places if place.name == "service" and place.length is None)
+        return next(exact, None)
+
     def matches(self, labels: Labels) -> bool:
         """Tell whether an alert is meant."""
         for name, test, wanted in self._tests:

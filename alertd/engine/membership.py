@@ -48,6 +48,7 @@ class Membership:
         self.steps: tuple[Step, ...] = ()
         self.steps_done = 0
         group.members[self] = None
+        group.desk.join(self)
 
     @property
     def is_idle(self) -> bool:
@@ -72,6 +73,10 @@ class Membership:
     def told(self) -> list[str]:
         """The channels that know that it fires."""
         return [channel for channel, belief in self.beliefs.items() if belief.kind is Kind.FIRING]
+
+    def told_before(self, now: Instant) -> list[str]:
+        """Return those of them that did not come to know only now."""
+        return [channel for channel in self.told if self.beliefs[channel].since != now]
 
     # --- what is owed ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from alertd.engine.calendar import Ends
 from alertd.engine.match import Labels, Matcher, MatcherIndex
 from alertd.model import Lifted, Mute, Reason
 
@@ -131,11 +132,15 @@ _NOWHERE = Roles()
 class Mutes:
     """All silences and inhibitions of an engine."""
 
-    __slots__ = ("_desk", "_roles", "_silences", "_sources", "_targets", "_wanted", "are_needed")
+    __slots__ = ("_desk", "_open", "_roles", "_silences", "_sources", "_targets", "_wanted", "are_needed", "ends")
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._silences: dict[str, LiveSilence] = {}
+        self.ends = Ends(self._end_of)
+        """When silences end."""
+        self._open: frozenset[str] = frozenset()
+        """The windows that were open when silences were last judged by them."""
         self._wanted: MatcherIndex[LiveSilence] = MatcherIndex()
         """What the silences that are active want."""
         self._sources: MatcherIndex[LiveInhibition] = MatcherIndex()
@@ -222,6 +227,7 @@ class Mutes:
         """Let a silence hold; one of the same id is replaced."""
         before = self._silences.pop(silence.id, None)
         live = self._silences[silence.id] = LiveSilence(silence)
+        self.ends.add(silence.id)
         self._set_active(live, now, is_active=live.covers(now, self._desk.calendar.open))
         if before is not None:
             self._set_active(before, now, is_active=False)
@@ -234,20 +240,19 @@ class Mutes:
 
     def turn(self, now: Instant) -> None:
         """See which silences hold now; what is over is dropped."""
-        windows = self._desk.calendar.open
-        for live in list(self._silences.values()):
-            self._set_active(live, now, is_active=live.covers(now, windows))
-            until = live.silence.until
-            if until is not None and until <= now.wall:
-                self._silences.pop(live.silence.id, None)
+        before, self._open = self._open, self._desk.calendar.open
+        for live in list(self._silences.values()) if before != self._open else ():
+            self._set_active(live, now, is_active=live.covers(now, self._open))
+        for silence_id in self.ends.take(now.wall):
+            self.lift(silence_id, now)
 
     def silences(self) -> Iterator[LiveSilence]:
         """Return the silences that hold, or wait for their window."""
         return iter(self._silences.values())
 
-    def ends(self) -> Iterator[datetime]:
-        """Return when silences end."""
-        return (live.silence.until for live in self._silences.values() if live.silence.until is not None)
+    def _end_of(self, silence_id: str) -> datetime | None:
+        live = self._silences.get(silence_id)
+        return None if live is None else live.silence.until
 
     def _set_active(self, live: LiveSilence, now: Instant, *, is_active: bool) -> None:
         if live.is_active is is_active:
@@ -255,7 +260,7 @@ class Mutes:
         live.is_active = is_active
         if is_active:
             self._want(live)
-            for alert in self._desk.alerts():
+            for alert in self._desk.alerts(live.matcher.services):
                 if alert.can_be_muted and live.matcher.matches(Labels(alert)):
                     roles = self._roles.setdefault(alert, Roles())
                     roles.stands = alert.is_standing
@@ -309,9 +314,12 @@ class Mutes:
         made = {key: live for key, live in self._silences.items() if not live.silence.source}
         coded = {silence.id: LiveSilence(silence) for silence in kept}
         self._silences = {**made, **coded}
+        self._open = self._desk.calendar.open
+        for silence_id in coded:
+            self.ends.add(silence_id)
         for live in self._silences.values():
             live.muting, live.standing = {}, 0
-            live.is_active = live.covers(now, self._desk.calendar.open)
+            live.is_active = live.covers(now, self._open)
             if live.is_active:
                 self._want(live)
 

@@ -1,7 +1,9 @@
 """One channel's guard against storms: beyond so many new groups within so long, the rest becomes one digest.
 
 While the storm goes on, a digest is told at the end of each such time; it is over when one passes in which nothing was
-held back. What was told in a digest counts as told, and what becomes of those groups comes digested too.
+held back. What was told in a digest counts as told, and what becomes of those groups comes digested too. While one is
+being collected all other news joins it, also of groups that spoke for themselves before: what is lost at one moment is
+missed over many seconds, as its leases end.
 
 Of what is held no more is kept than whom it is about. What the digest says is worked out when it is told, so that what
 came and went meanwhile is told once or not at all, and what has been muted meanwhile is not.
@@ -58,7 +60,12 @@ class Outlet:
         """Tell whether what a group that is new to the channel tells now is held for the digest."""
         lately = self._lately(now)
         is_full = len(lately) >= self._desk.settings.storm.above
-        return now.mono < self.storm_until or (is_full and key not in lately)
+        return self.is_collecting or now.mono < self.storm_until or (is_full and key not in lately)
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether a digest is due that whatever is told now joins."""
+        return self._timer.due is not None
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -87,14 +94,14 @@ class Outlet:
         return False
 
     def _admits(self, group: Group, now: Instant) -> bool:
-        """Tell whether a group may speak for itself: always if it has not been digested since it was new."""
+        """Tell whether a group may speak for itself: if no digest is due, and it was in none since it was new."""
         if not group.is_known_to(self._channel):
             group.digested.discard(self._channel)
             if not self.is_storming(group.key, now):
                 self._recent = self._lately(now)
                 self._recent.setdefault(group.key, now.mono)
                 return True
-        elif self._channel not in group.digested:
+        elif self._channel not in group.digested and not self.is_collecting:
             return True
         group.digested.add(self._channel)
         return False

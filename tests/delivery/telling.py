@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from alertd.config.schema import Channel, Settings, Templates, Webhook
 from alertd.delivery import channel, render
 from alertd.delivery.sender import plugin_of
+from alertd.model import Place as Position
 from tests.delivery.examples import now, target
 from tests.engine.story import Story, route, rule
 from tests.sinks import Answer, Arrivals, http_inbox, mail_inbox
@@ -38,6 +39,7 @@ SETTINGS = Settings.model_validate(
 LOST = rule(
     "instance_lost",
     "*",
+    place=Position("rules/web.yaml", 12),
     summary="{{ service }} lost {{ instance }} (rack *{{ rack | default('?') }}*)",
     runbook="https://wiki.example/lost_instances",
     flap={"changes": 4, "within": "10m", "settle": "5m"},

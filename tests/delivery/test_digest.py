@@ -36,6 +36,17 @@ def test_a_storm_in_one_message() -> None:
     assert render.tone(told) is Tone.WARNING
 
 
+def test_where_few_are_hit_it_says_which() -> None:
+    """Of what still fires, that is; and many are counted."""
+    told = storm(("web", 0, 4, 0), ("pay", 22, 2, 1), ("mail", 25, 0, 2))
+    lines = render.body(told, PROD).splitlines()
+    assert lines[1:4] == [
+        "web  0 of 25 up, 4 firing",
+        "pay  22 of 25 up, 2 firing, 1 resolved: i0, i1",
+        "mail  25 of 25 up, all resolved",
+    ]
+
+
 def test_every_service_is_named_and_only_a_small_target_cuts_them() -> None:
     """With "and N more services": shown and counted are always all."""
     told = storm(*((f"service-{number:03}", 0, 25, 0) for number in range(400)))
@@ -46,6 +57,17 @@ def test_every_service_is_named_and_only_a_small_target_cuts_them() -> None:
     shown = sum(line.startswith("service-") for line in small)
     assert shown > 10
     assert f"and {400 - shown} more services" in small
+
+
+def test_a_digest_of_what_is_escalated_says_that_nobody_acted() -> None:
+    """Whoever gets it has not been told before."""
+    told = storm(("web", 0, 4, 0))
+    entries = tuple(Entry(Kind.ESCALATED, entry.alert) for entry in told.entries)
+    escalated = notification(*entries, kind=Kind.DIGEST, services=told.services, still_firing=4)
+    assert render.body(escalated, PROD).splitlines()[:2] == [
+        "4 alerts fire since 04:12:41 CEST; nobody has acted: instance-lost",
+        "web  0 of 25 up, 4 still firing",
+    ]
 
 
 def test_a_digest_of_what_is_over_is_a_success() -> None:

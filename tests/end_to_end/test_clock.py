@@ -1,10 +1,8 @@
-"""The wall clock is set while secretaries and daemons run: what is measured in seconds does not notice.
-
-libfaketime shows a process another wall clock, as its offset in a file says; the monotonic clock stays the real one.
-"""
+"""The wall clock is set while secretaries and daemons run: what is measured in seconds does not notice."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,35 +13,28 @@ import pytest
 from tests.cli.secretaries import UP, Keys, Service, lease_of, of, secretary
 from tests.end_to_end.process import ROUTES, DaemonProcess
 from tests.etcd_server import EtcdServer, wait_until
+from tests.faketime import WallClock, needs_faketime
 from tests.sinks import HttpInbox
 
-PLACES = ("lib/*/faketime", "lib/faketime", "lib64/faketime", "local/lib/faketime")
-LIBRARY = next((found for place in PLACES for found in Path("/usr").glob(f"{place}/libfaketimeMT.so.1")), None)
 HOUR = 3600
 FOR = 3.0
 LONGER_THAN_THE_LEASE = 4.0
 
-pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian: faketime)")
+AUDITING_OFTEN = """
+import structlog
+from alertd import cli, daemon
 
+class Daemon(daemon.Daemon):
+    async def _audit(self, watch):
+        await super()._audit(watch)
+        structlog.get_logger("alertd").info("audited")
 
-class Clock:
-    """A wall clock for processes that have `variables`."""
+daemon.Daemon = Daemon
+daemon._AUDIT_EVERY, daemon._AUDIT_JITTER = 0.3, 0.1
+cli.main()
+"""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "offset"
-        self.variables = {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        self.set(0)
-
-    def set(self, offset: int) -> None:
-        """Have it be so many seconds ahead of the real one."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{offset:+d}\n")
-        new.rename(self._file)
+pytestmark = needs_faketime
 
 
 def hours_ahead(stamp: str) -> int:
@@ -52,9 +43,9 @@ def hours_ahead(stamp: str) -> int:
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
+def clock(tmp_path: Path) -> WallClock:
     """Give a wall clock that is right."""
-    return Clock(tmp_path)
+    return WallClock(tmp_path)
 
 
 @pytest.fixture
@@ -65,13 +56,13 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, etcd: EtcdServer, clock: Clock) -> Iterator[DaemonProcess]:
+def daemon(tmp_path: Path, etcd: EtcdServer, clock: WallClock) -> Iterator[DaemonProcess]:
     """Give a daemon that goes by that clock and is not started yet."""
     with DaemonProcess(tmp_path / "alertd", etcd, **clock.variables) as process:
         yield process
 
 
-def test_a_secretary_keeps_its_key(etcd: EtcdServer, service: Service, clock: Clock, tmp_path: Path) -> None:
+def test_a_secretary_keeps_its_key(etcd: EtcdServer, service: Service, clock: WallClock, tmp_path: Path) -> None:
     """No key event, and the lease is the same one, for longer than that would last by itself."""
     log = tmp_path / "secretary.log"
     with Keys(etcd) as keys, secretary(etcd, *of(service), log=log, variables=clock.variables) as process:
@@ -92,7 +83,7 @@ def test_a_secretary_keeps_its_key(etcd: EtcdServer, service: Service, clock: Cl
 
 
 @pytest.mark.parametrize("offset", [HOUR, -HOUR])
-def test_a_secretary_comes_back_to_etcd(etcd: EtcdServer, service: Service, clock: Clock, offset: int) -> None:
+def test_a_secretary_comes_back_to_etcd(etcd: EtcdServer, service: Service, clock: WallClock, offset: int) -> None:
     """A clock that is set while etcd is away neither hastens nor hinders that."""
     with secretary(etcd, *of(service), variables=clock.variables):
         wait_until(lambda: lease_of(etcd), "it registers")
@@ -104,7 +95,7 @@ def test_a_secretary_comes_back_to_etcd(etcd: EtcdServer, service: Service, cloc
 
 
 def test_a_daemon_measures_what_it_waits_for(
-    etcd: EtcdServer, inbox: HttpInbox, clock: Clock, daemon: DaemonProcess
+    etcd: EtcdServer, inbox: HttpInbox, clock: WallClock, daemon: DaemonProcess
 ) -> None:
     """A step neither ends nor stretches a `for`; nothing is told twice or falsely, and the watch goes on."""
     rule = f"rules: [{{name: lost, service: apache, when: {{instance: down}}, for: {FOR:g}s, flap: false}}]\n"
@@ -127,3 +118,15 @@ def test_a_daemon_measures_what_it_waits_for(
     assert hours_ahead(daemon.log()[-1]["timestamp"]) == -1
     troubles = [line["event"] for line in daemon.log() if line["level"] in ("warning", "error")]
     assert [event for event in troubles if "leads no more" not in event] == []  # a busy machine may cost it a term
+
+
+def test_a_daemon_goes_on_auditing(tmp_path: Path, etcd: EtcdServer, clock: WallClock) -> None:
+    """As often as before, also where the clock is set back."""
+    with DaemonProcess(tmp_path / "alertd", etcd, **clock.variables) as daemon:
+        daemon.command[: daemon.command.index("run")] = [sys.executable, "-c", AUDITING_OFTEN]
+        daemon.write_rules("rules: [{name: lost, service: apache, when: {instance: down}}]\n").start()
+        for offset in (0, -HOUR, HOUR):
+            clock.set(offset)
+            seen = daemon.events().count("audited")
+            wait_until(lambda: daemon.events().count("audited") >= seen + 3, "it audits")  # noqa: B023 - called at once
+        assert daemon.stop() == 0

@@ -138,12 +138,14 @@ class Story:
         return self
 
     def ack(self, target: str, *, seconds: float = 8 * 3600, by: str = "ann") -> Self:
-        """Take on the alert of a target."""
-        alert = self.alerts[target]
+        """Take on all alerts of a target."""
+        alerts = [alert for alert in self.engine.alerts() if alert.target == target]
+        assert alerts, f"nothing is known of {target}"
         wall = self.now.wall
-        since = alert.since.wall if alert.since is not None else None
-        ack = Ack(alert.id, by, "on it", wall, wall + timedelta(seconds=seconds), since)
-        self.actions += self.engine.acknowledge(ack, self.now)
+        for alert in alerts:
+            since = alert.since.wall if alert.since is not None else None
+            ack = Ack(alert.id, by, "on it", wall, wall + timedelta(seconds=seconds), since)
+            self.actions += self.engine.acknowledge(ack, self.now)
         return self
 
     def unack(self, target: str) -> Self:

@@ -139,6 +139,24 @@ def test_flap_false_turns_it_off() -> None:
     assert {sent.entries[0].alert.rule.name for sent in story.notifications if sent.kind is Kind.FLAPPING} == {"d"}
 
 
+def test_a_day_of_flapping_without_a_pause_is_two_messages() -> None:
+    """By the settings that hold where nothing is set, and a `for` that no loss outlasts."""
+    story = flip(Story(rule(for_="45s"), up=("apache/a",), settings=Settings()).at(60), 24 * 120, 30).at(30 * 3600)
+    assert story.told == ["210 flapping r apache/a", f"{60 + 24 * 3600 - 30 + 600} settled r apache/a"]
+
+
+def test_a_day_of_bursts_is_two_messages_each() -> None:
+    """A burst an hour; the few losses before it is clear that it flaps are told as such where there is no `for`."""
+    told = {}
+    for for_ in ("45s", "0s"):
+        story = Story(rule(for_=for_), up=("apache/a",), settings=Settings())
+        for hour in range(24):
+            flip(story.at(60 + 3600 * hour), 40, 30)
+        told[for_] = [line.split()[1] for line in story.at(30 * 3600).told]
+    assert told["45s"] == ["flapping", "settled"] * 24
+    assert told["0s"] == [*["firing", "resolved"] * 2, "firing", "flapping", "settled"] * 24
+
+
 def test_a_flap_that_ends_before_it_was_told_is_told_as_what_is() -> None:
     """With a settle shorter than the group's wait there is only the difference left to tell."""
     flap = {"changes": 2, "within": "60s", "settle": "1s"}

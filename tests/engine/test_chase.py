@@ -51,6 +51,20 @@ def test_others_are_told_if_nobody_acts_and_then_told_the_end() -> None:
     ]
 
 
+def test_whoever_is_told_at_the_time_of_a_reminder_is_told_once() -> None:
+    """As one that others have known of for an hour; the next reminder is for all."""
+    story = story_of(repeat_interval="1h", escalate=STEPS[1:]).at(0).expire("apache/a").at(2 * HOUR)
+    assert story.told == [
+        "0 firing r apache/a to ops",
+        f"{HOUR} escalated r apache/a to ceo",
+        f"{HOUR} escalated r apache/a to boss",
+        f"{HOUR} reminder r apache/a to ops",
+        f"{2 * HOUR} reminder r apache/a to ops",
+        f"{2 * HOUR} reminder r apache/a to ceo",
+        f"{2 * HOUR} reminder r apache/a to boss",
+    ]
+
+
 def test_a_message_says_who_is_next() -> None:
     """And when."""
     (fired,) = story_of().at(10).expire("apache/a").notifications
@@ -88,11 +102,31 @@ def test_when_an_acknowledgement_ends_what_is_overdue_comes() -> None:
         f"{5 * HOUR + 60} escalated r apache/a to boss",
         f"{5 * HOUR + 60} escalated r apache/a to ceo",
         f"{5 * HOUR + 60} reminder r apache/a to ops",
-        f"{5 * HOUR + 60} reminder r apache/a to boss",
-        f"{5 * HOUR + 60} reminder r apache/a to ceo",
     ]
     taken_back = story_of().at(0).expire("apache/a").at(60).ack("apache/a").at(HOUR).unack("apache/a")
     assert len(taken_back.told) == 3
+
+
+def test_a_reminder_that_nobody_got_puts_nothing_off() -> None:
+    """Neither the one that is due when the acknowledgement ends, nor what fires then in the same group."""
+    story = story_of(escalate=(), group_interval="1h").at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR)
+    story.at(4 * HOUR + 60).expire("apache/b").at(4 * HOUR + 120).up("apache/b").at(6 * HOUR)
+    assert story.told[1:] == [
+        f"{4 * HOUR + 60} firing r apache/b to ops",
+        f"{4 * HOUR + 120} resolved r apache/b to ops",
+    ]
+    alone = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR).at(8 * HOUR)
+    assert alone.told[1:] == [f"{5 * HOUR + 60} reminder r apache/a to ops"]
+
+
+def test_an_acknowledgement_that_is_prolonged_does_not_end_with_its_first_end() -> None:
+    """The last that was said counts, also where that ends sooner."""
+    story = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=5 * HOUR)
+    story.ack("apache/a", seconds=9 * HOUR).at(10 * HOUR)
+    assert story.told[1:] == [f"{9 * HOUR + 60} reminder r apache/a to ops"]
+    sooner = story_of(escalate=()).at(0).expire("apache/a").at(60).ack("apache/a", seconds=9 * HOUR)
+    sooner.ack("apache/a", seconds=5 * HOUR).at(6 * HOUR)
+    assert sooner.told[1:] == [f"{5 * HOUR + 60} reminder r apache/a to ops"]
 
 
 def test_what_is_muted_or_flapping_is_not_repeated() -> None:

@@ -23,14 +23,6 @@ def test_a_firing_waits_for_group_interval() -> None:
     assert story.told == ["15 firing r apache/a", "75 firing r apache/b"]
 
 
-def test_a_resolve_waits_for_group_wait_only() -> None:
-    """And does not tell what still fires again."""
-    story = Story(rule(), up=("apache/a", "apache/b"), group_wait="5s", group_interval="1m")
-    story.at(10).expire("apache/a").expire("apache/b").at(20).up("apache/a").at(200)
-    assert story.told[2:] == ["25 resolved r apache/a"]
-    assert story.notifications[1].still_firing == 1
-
-
 def test_a_resolve_that_is_told_puts_off_a_waiting_firing() -> None:
     """A firing waits the interval after the last message, whatever that was."""
     story = Story(rule(), up=("apache/a", "apache/b"), group_wait="5s", group_interval="1m")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from alertd.config.schema import Settings
 from alertd.model import Lifted, Match, Silence
 from alertd.window import Window
@@ -83,6 +81,33 @@ def test_two_silences_end_with_the_later_one() -> None:
     assert story.told == ["200 firing lost apache/a"]
 
 
+def test_a_silence_that_is_prolonged_does_not_end_with_its_first_end() -> None:
+    """Nor is it over twice."""
+    story = story_of().silence(match={"service": "apache"}, until=100).at(1).expire("apache/a")
+    story.silence(match={"service": "apache"}, until=300).at(200)
+    assert story.told == []
+    assert story.at(1000).told == ["300 firing lost apache/a"]
+
+
+def test_a_silence_of_a_service_is_found_to_concern_what_stands_already() -> None:
+    """Also if it names several, or not only the service; and it leaves the others alone."""
+    story = Story(rule("lost", "*"), up=("apache/a", "pay/a", "mail/a"), group_wait="5s").at(1)
+    story.expire("apache/a", "pay/a", "mail/a").at(2)
+    story.actions += story.engine.silence(Silence("s", Match({"service": ("apache", "pay")}), EPOCH), story.now)
+    until = EPOCH + timedelta(seconds=100)
+    story.actions += story.engine.silence(Silence("t", Match({"service": ("apache", "pay")}), until), story.now)
+    story.silence(id="u", match={"service": "mail", "instance": "b"}, until=100)
+    story.silence(id="v", match={"service": "p*"}, until=200).at(150)
+    assert story.told == ["6 firing lost mail/a", "105 firing lost apache/a"]
+    assert {live.id: muting for live, _, muting in story.engine.silences()} == {"v": 1}
+
+
+def test_what_is_over_is_not_looked_at_by_any_silence() -> None:
+    """Nothing is kept of it."""
+    story = story_of().at(1).expire("apache/a", "apache/b").at(2).up("apache/a", "apache/b").at(100)
+    assert not story.engine._desk.alerts()
+
+
 def test_a_silence_mutes_by_labels_and_fields_as_they_are() -> None:
     """Also with `not`, and of an alert that fires already: no word of it any more, but its end."""
     story = Story(LOST, group_wait="5s").up("apache/a", rack="r7").up("apache/b", rack="r8")
@@ -100,17 +125,6 @@ def test_until_resolved_ends_with_the_last_alert_it_mutes() -> None:
     assert story.told[2:] == ["3 resolved lost apache/a", "6 resolved lost apache/b", "8 firing lost apache/a"]
 
 
-def test_silences_as_code_hold_until_their_end_or_while_a_window_is_open() -> None:
-    """From the first judgement on; a reload that drops one lifts it."""
-    nightly = Silence("n", Match({"service": ("apache",)}), during=("night",), source="rules/x.yaml:1")
-    fields = {"windows": {"night": Window("0 1 * * *", 3600)}, "silences": (nightly,)}
-    story = story_of(**fields).at(3600 + 10).expire("apache/a").at(7200 + 10)
-    assert story.told == ["7200 firing lost apache/a"]
-    until = Silence("u", Match({"service": ("apache",)}), until=EPOCH + timedelta(hours=9), source="rules/x.yaml:2")
-    other = story_of(silences=(until,)).at(1).expire("apache/a").at(2).reload(LOST).at(3)
-    assert other.told == ["2 firing lost apache/a"]
-
-
 def test_a_new_instance_is_silenced_too() -> None:
     """What is told once is not told later instead."""
     story = Story(rule("new", when={"instance": "up"})).silence(match={"service": "apache"}, until=100)
@@ -124,6 +138,16 @@ def test_a_stepped_wall_clock_ends_a_silence_by_the_calendar() -> None:
     stepped = story.now._replace(wall=story.now.wall + timedelta(hours=2))
     story.actions += story.engine.advance(stepped._replace(mono=stepped.mono + 61))
     assert [sent.entries[0].alert.target for sent in story.notifications] == ["apache/a"]
+
+
+def test_that_is_seen_however_much_people_say_meanwhile() -> None:
+    """Each new silence and acknowledgement may bring the next look at the calendar forward, none puts it off."""
+    nightly = Silence("n", Match({"instance": ("a",)}), during=("night",), source="rules/x.yaml:1")
+    story = story_of(windows={"night": Window("0 1 * * *", 3600)}, silences=(nightly,))
+    story.at(3600).expire("apache/a", "apache/b").at(3601).step_wall(-3000)
+    for second in range(3610, 3700, 10):
+        story.at(second).ack("apache/b").silence(id=str(second), match={"service": "pay"}, until=99999)
+    assert story.told == ["3600 firing lost apache/b", "3660 firing lost apache/a"]
 
 
 # --- inhibition ------------------------------------------------------------------------------------------------------
@@ -211,13 +235,3 @@ def test_when_the_inhibiting_rule_goes_it_mutes_no_longer() -> None:
         "65 firing lost apache/a",
         "65 firing lost apache/b",
     ]
-
-
-@pytest.mark.parametrize("order", [("apache/a", "apache/b"), ("apache/b", "apache/a")])
-def test_inhibition_at_the_start_is_known_before_anything_is_sent(order: tuple[str, str]) -> None:
-    """What a daemon finds when it starts is judged as one."""
-    story = Story(LOST, MINIMUM, inhibit=BY_SERVICE)
-    story.actions.clear()
-    fresh = Story(LOST, rule("few", when={"instances": {"below": 3}}), up=("apache/c",), inhibit=BY_SERVICE)
-    fresh.gap().put(*order, status="failing").synced().at(30)
-    assert {sent.entries[0].alert.rule.name for sent in fresh.notifications} == {"few"}

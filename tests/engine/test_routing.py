@@ -107,32 +107,6 @@ def test_groups_are_what_the_route_groups_by() -> None:
     assert sorted({(sent.group, len(sent.entries)) for sent in by_zone.notifications}) == [("all", 1), ("eu", 2)]
 
 
-def test_one_resolve_does_not_tell_the_rest_again() -> None:
-    """It speaks of what resolved alone, and says that something still fires."""
-    story = story_of().at(1).expire("apache/a", "apache/b").at(2).up("apache/a")
-    (_, resolved) = story.notifications
-    assert [entry.alert.target for entry in resolved.entries] == ["apache/a"]
-    assert resolved.still_firing == 1
-
-
-def test_a_reload_neither_sends_again_nor_drops() -> None:
-    """Told stays told, the resolve goes where the firing was told, and another channel hears of the next firing."""
-    story = story_of().at(1).expire("apache/a").at(2)
-    new = (route(match={"service": "apache"}, channels="ops"), route(default=True, channels="mail"))
-    story.reload(rule(), channels=CHANNELS, routes=new).at(100)
-    assert story.told == ["1 firing r apache/a to mail"]
-    story.up("apache/a").at(200).expire("apache/a")
-    assert story.told[1:] == ["100 resolved r apache/a to mail", "200 firing r apache/a to ops"]
-
-
-def test_a_reload_while_a_message_waits_tells_it_by_the_new_routes() -> None:
-    """Once."""
-    story = story_of(default=route(default=True, channels="mail", group_wait="10s")).at(1).expire("apache/a").at(2)
-    new = (route(match={"service": "apache"}, channels="ops"), route(default=True, channels="mail"))
-    story.reload(rule(), channels=CHANNELS, routes=new).at(100)
-    assert story.told == ["2 firing r apache/a to ops"]
-
-
 def test_whole_groups_go_to_those_that_want_them() -> None:
     """A webhook is given what else fires, beside what is news."""
     hook = {"hook": Channel.model_validate({"webhook": {"url": "https://example.com"}}), "ops": Channel()}

