@@ -4,8 +4,8 @@ One wake-up reads the clock once, hands what happened to the engine, and does wh
 to the dispatcher, everything goes to the log and to whoever observes. All of it runs on one event loop, so the engine
 is never entered twice; targets are slow, and have threads of their own.
 
-Of several replicas one leads. So far that decides only who shows the alerts in etcd and clears away there what people
-said and is over; all of them tell people.
+Of several replicas all watch and judge, and one leads: it tells people, keeps in etcd what outlives it, and clears away
+there what people said and is over. A single daemon is a cluster of one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alertd import chronicle, document
+from alertd import chronicle
 from alertd.config.load import load
 from alertd.delivery import channel, proof
-from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.headline import counted
-from alertd.delivery.lane import Wiring
-from alertd.delivery.render import summary
-from alertd.delivery.variables import SUMMARY_ROOM
-from alertd.delivery.wording import Times, cut
 from alertd.engine.core import Engine
 from alertd.engine.rules import SpecIndex
 from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
@@ -43,31 +38,34 @@ from alertd.etcd.client import Client
 from alertd.etcd.election import Election
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
+from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.heartbeat import Heartbeats
+from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
 from alertd.model import Action, Decision, Instant, Notification
 from alertd.people import People
+from alertd.post import Listeners, Post
 from alertd.report.ledger import Ledger
 from alertd.report.reporter import Reporter
 from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
+from alertd.sheets import Sheets
+from alertd.speaker import Shell, Speaker
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
-    from alertd.delivery.letter import Letter
+    from alertd.delivery.outbox import Step as DeliveryStep
     from alertd.errors import Problem
     from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
 
 _log = structlog.get_logger("alertd")
-
-DRAIN_SECONDS = 4.0
-"""For targets to take what is queued when the daemon stops; with the rest of the work it ends within 5 s."""
 
 STALE_AFTER = 15.0
 """Seconds without a sign of life from the watch after which the daemon is no longer ready."""
@@ -109,7 +107,8 @@ def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tu
 class Daemon:
     """One replica of alertd.
 
-    `observe` is called on the event loop with every action of the engine and the end of every delivery.
+    `observe` is called on the event loop with every action of the engine and the end of every delivery, `observe_step`
+    with how far which notification has come, wherever that happens.
     """
 
     def __init__(
@@ -118,25 +117,30 @@ class Daemon:
         *,
         environ: Mapping[str, str],
         observe: Callable[[Action | Delivery], None] | None = None,
+        observe_step: Callable[[DeliveryStep, str], None] = lambda _step, _id: None,
     ) -> None:
         """Read the rules; raise ConfigError if they are wrong."""
         self.settings = settings
         self._environ = environ
         self._manager = ServiceManager(environ)
         self._observe = observe
+        self._observe_step = observe_step
         ruleset, warnings = load_rules(settings.rules, environ)
         chronicle.log_problems(warnings)
         self._ruleset = ruleset
         self._engine = Engine(ruleset, settings.prefix.encode())
-        self._dispatcher: Dispatcher | None = None
+        listeners = Listeners(self._report, self._mark_letters, self._may_send, observe_step)
+        self._post = Post(read_clock, listeners)
+        self._speaker: Speaker | None = None
+        self._election: Election | None = None
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
         self._people: People | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
-        self._heartbeats = Heartbeats(self, read_clock, self._send)
+        self._heartbeats = Heartbeats(self, read_clock, self._post.send)
         self._ledger = Ledger()
-        self._reporter = Reporter(self, self._ledger, self._scheduler, read_clock, self._send)
+        self._reporter = Reporter(self, self._ledger, self._scheduler, read_clock, self._post.send)
         self._woken_at = inf
         """When the deadlines are looked at next, in monotonic seconds."""
         self._sooner = asyncio.Event()
@@ -154,7 +158,8 @@ class Daemon:
         """
         web = WebServer(self.settings.listen, self, self._environ, self.settings.listener)
         async with web, Client(self.settings.etcd) as client:
-            await self._start_delivering()
+            async with self._reloading:
+                await self._post.open(self._ruleset)
             _log.info(
                 "started",
                 rules=len(self._ruleset.rules),
@@ -165,27 +170,26 @@ class Daemon:
             )
             await self._work(client, stop)
 
-    async def _start_delivering(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._reloading:
-            wiring = Wiring(read_clock, lambda delivery: _call_soon(loop, self._report, delivery))
-            self._dispatcher = await asyncio.to_thread(Dispatcher, self._ruleset, wiring)
-
     async def _work(self, client: Client, stop: asyncio.Event) -> None:
         """Do all that goes on beside each other, until `stop` is set or one of it breaks."""
         namespace = self.settings.namespace.encode()
         watch = self._watch = Watch(client, self.settings.prefix.encode())
-        mirror = self._mirror = Mirror(client, namespace + b"alerts/", self, read_clock)
-        election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
+        sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
+        mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
+        election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
+        store = Store(client, namespace)
+        shell = Shell(self._do, read_clock, self._observe_step)
+        self._speaker = Speaker(self._engine, self._post.outbox, store, shell)
+        keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._people = People(self._engine, self._do, orders.spend, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
-            asyncio.create_task(self._follow(watch, orders), name="follow"),
+            asyncio.create_task(self._follow(watch, orders, keeper, store), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
-            asyncio.create_task(self._lead(election, mirror, orders), name="lead"),
+            asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead"),
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
@@ -200,7 +204,8 @@ class Daemon:
             for task in (*tasks, reporting):
                 task.cancel()
             await asyncio.gather(*tasks, reporting, return_exceptions=True)
-            await asyncio.gather(election.resign(), self._stop_delivering())
+            await asyncio.gather(election.resign(), self._post.close())
+            _log.info("stopped")
             self._reporter.close()
 
     async def reload(self) -> None:
@@ -220,8 +225,7 @@ class Daemon:
             _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)
             return
         chronicle.log_problems(warnings)
-        if self._dispatcher is not None:
-            await asyncio.to_thread(self._dispatcher.apply, ruleset)
+        await self._post.follow(ruleset)
         self._ruleset = ruleset
         self._do(self._engine.load(ruleset, read_clock()))
         if self._mirror is not None:
@@ -231,23 +235,32 @@ class Daemon:
             self._keep_books(Origin.ADDED)
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
 
-    async def _stop_delivering(self) -> None:
-        if self._dispatcher is not None:
-            await asyncio.to_thread(self._dispatcher.drain, DRAIN_SECONDS)
-            self._dispatcher.close()
-        _log.info("stopped")
-
     # --- watching ----------------------------------------------------------------------------------------------------
 
-    async def _follow(self, watch: Watch, orders: Orders) -> None:
-        """Take in what happens to services; what people have said is known before the first of it."""
+    async def _follow(self, watch: Watch, orders: Orders, keeper: Keeper, store: Store) -> None:
+        """Take in what happens to services; what was known before, and what people have said, is known first."""
+        await self._recall(keeper, store)
         async with aclosing(watch.follow()) as steps, asyncio.TaskGroup() as group:
             listening: asyncio.Task[None] | None = None
             async for step in steps:
                 if listening is None and self._people is not None:
                     listening = group.create_task(orders.follow(self._people), name="listen")
                     await orders.wait_until_listed()
+                keeper.check_history()
                 self._take(step)
+
+    async def _recall(self, keeper: Keeper, store: Store) -> None:
+        """Recall what an earlier daemon, or another, knew; however long etcd takes."""
+        backoff, trouble = Backoff(0.1, 5.0), Trouble("the watch on etcd does not work")
+        while True:
+            try:
+                keeper.recall(await store.read(STATE, CHECKPOINT))
+            except EtcdUnavailable as error:
+                trouble.note(error, time.monotonic())
+                await asyncio.sleep(backoff.next_delay())
+            else:
+                trouble.end(time.monotonic())
+                return
 
     def _take(self, step: Step) -> None:
         now = read_clock()
@@ -261,7 +274,7 @@ class Daemon:
                 self._people.pause()
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
         else:
-            self._do(engine.close_gap(now))
+            self._do(engine.close_gap(now, step.revision))
             if self._people is not None:
                 self._people.resume()
             if not self._judged.is_set():
@@ -282,6 +295,8 @@ class Daemon:
                 chronicle.log_actions(actions)
             if self._people is not None:
                 self._people.heed(actions)
+            if self._speaker is not None and self._speaker.speaks:
+                self._speaker.wake()
         due = self._engine.next_deadline()
         if due is not None and due < self._woken_at:
             self._sooner.set()
@@ -291,8 +306,8 @@ class Daemon:
         self._ledger.take(action)
         if isinstance(action, Notification):
             self._mentions.note(action)
-            if self._dispatcher is not None:
-                self._dispatcher.submit(action)
+            if self._speaker is not None:
+                self._speaker.decide(action)
         elif isinstance(action, Decision) and self._mirror is not None:
             self._mirror.mark(action.alert_id)
         if self._observe is not None:
@@ -310,6 +325,17 @@ class Daemon:
                     continue
             self._do(self._engine.advance(read_clock()))
 
+    # --- delivering --------------------------------------------------------------------------------------------------
+
+    def _mark_letters(self, name: str) -> None:
+        if self._speaker is not None:
+            self._speaker.mark(name)
+
+    def _may_send(self) -> bool:
+        """Tell whether this replica may tell people at this moment; asked in the targets' threads."""
+        term = self._election.term if self._election is not None else None
+        return term is not None and term.holds
+
     def _report(self, delivery: Delivery) -> None:
         is_heartbeat = self._heartbeats.note(delivery)
         if not is_heartbeat:
@@ -319,10 +345,6 @@ class Daemon:
         if self._observe is not None:
             self._observe(delivery)
 
-    def _send(self, channel_name: str, letter: Letter) -> int:
-        """Queue a letter that is about no alert, and return for how many targets."""
-        return 0 if self._dispatcher is None else self._dispatcher.send(channel_name, letter)
-
     def _keep_books(self, origin: Origin) -> None:
         """Count for the reports of the ruleset in force."""
         self._ledger.follow(SpecIndex(self._ruleset.services), read_clock())
@@ -330,36 +352,23 @@ class Daemon:
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, election: Election, mirror: Mirror, orders: Orders) -> None:
+    async def _lead(self, election: Election, speaker: Speaker, keeper: Keeper, mirror: Mirror, orders: Orders) -> None:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
             async with asyncio.TaskGroup() as group:
+                group.create_task(speaker.lead(term), name="speak")
+                group.create_task(keeper.keep(term), name="keep")
                 group.create_task(mirror.write(term), name="mirror")
                 group.create_task(orders.clear(term), name="clear-orders")
 
         await self._judged.wait()
         await election.run(lead)
 
-    def alert_ids(self) -> Iterator[str]:
-        """Return the ids of the alerts under way."""
-        return self._engine.alert_ids()
-
-    def contents_of(self, alert_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return what etcd should show of each of these alerts that is under way, as it is now."""
-        now = read_clock()
-        times = Times.of(self._ruleset.settings.timezone, now.wall)
-        return {
-            alert.id: document.of_alert(
-                alert, cut(summary(alert, service, times, now), SUMMARY_ROOM), self._mentions.of(alert.id)
-            )
-            for alert, service in self._engine.look_up(alert_ids)
-        }
-
     @property
     def may_speak(self) -> bool:
-        """Whether it is for this replica to send heartbeats and reports: for each, as long as each tells people."""
-        return True
+        """Whether it is for this replica to send heartbeats and reports."""
+        return self._speaker is not None and self._speaker.speaks
 
     # --- auditing ----------------------------------------------------------------------------------------------------
 
@@ -427,7 +436,7 @@ class Daemon:
 
     def targets(self) -> tuple[LaneStatus, ...]:
         """Return every target of every channel as it is now."""
-        return () if self._dispatcher is None else self._dispatcher.status()
+        return self._post.targets()
 
 
 def check_settings(settings: DaemonSettings) -> None:
@@ -437,12 +446,6 @@ def check_settings(settings: DaemonSettings) -> None:
             f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
             "alertd would watch its own keys; choose one outside"
         )
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, report: Callable[[Delivery], None], delivery: Delivery) -> None:
-    """Hand a delivery to the loop; one that ends after the loop did has nobody left to hear of it."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(report, delivery)
 
 
 def settle_memory() -> None:

@@ -147,6 +147,8 @@ class _Parcel:
     begun: Instant | None = None
     error: str = ""
     is_recalled: bool = False
+    is_free: bool = False
+    """Whether it may be sent whoever leads."""
 
 
 class _Mood(IntEnum):
@@ -201,7 +203,7 @@ class Lane:
 
     def send(self, letter: Letter) -> None:
         """Queue a letter that is ready, in its turn like the others."""
-        self._queue_up(_Parcel(letter.id, self._wiring.clock(), lambda _lettering, _delivered: letter))
+        self._queue_up(_Parcel(letter.id, self._wiring.clock(), lambda _lettering, _delivered: letter, is_free=True))
 
     def _queue_up(self, parcel: _Parcel) -> None:
         with self._changed:
@@ -340,7 +342,7 @@ class Lane:
             while self._current is parcel and self._mood is not _Mood.CLOSED:
                 seconds = 0.0 if has_token else self._pace.take(self._wiring.clock().mono)
                 has_token = seconds <= 0
-                if has_token and not self._is_paused and self._wiring.may_send():
+                if has_token and not self._is_paused and (parcel.is_free or self._wiring.may_send()):
                     self._in_flight = parcel.id
                     return self._mood
                 if has_token and self._mood is _Mood.HURRYING:

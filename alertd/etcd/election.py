@@ -80,6 +80,11 @@ class Term:
             self.end("its lease was not renewed in time")
         return self._over.is_set()
 
+    @property
+    def holds(self) -> bool:
+        """Whether it is relied on now; may be asked in any thread, and ends nothing."""
+        return time.monotonic() < self.deadline and not self._over.is_set()
+
     def end(self, why: str) -> None:
         """Rely on it no more."""
         self.why_over = self.why_over or why

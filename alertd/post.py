@@ -1,0 +1,100 @@
+"""The targets of one daemon and what is on its way to them.
+
+Targets have threads of their own; how it went comes back here, onto the event loop, is noted in the outbox, and handed
+on to whoever listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.lane import Wiring
+from alertd.delivery.outbox import Outbox, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alertd.config.schema import Ruleset
+    from alertd.delivery.lane import Attempt, Delivery, LaneStatus
+    from alertd.delivery.letter import Letter
+    from alertd.model import Instant
+
+_log = structlog.get_logger("alertd")
+
+DRAIN_SECONDS = 4.0
+"""For targets to take what is queued when the daemon stops; with the rest of the work it ends within 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who hears of what goes on: `ended` of each end at a target, `changed` of each document of letters to be written.
+
+    `may_send` is asked in a target's thread right before each attempt; `observe` hears there how far a notification is.
+    """
+
+    ended: Callable[[Delivery], None]
+    changed: Callable[[str], None]
+    may_send: Callable[[], bool]
+    observe: Callable[[Step, str], None]
+
+
+class Post:
+    """Targets and outbox; to be opened before use."""
+
+    outbox: Outbox
+
+    def __init__(self, clock: Callable[[], Instant], listeners: Listeners) -> None:
+        self._clock = clock
+        self._listeners = listeners
+        self._dispatcher: Dispatcher | None = None
+
+    async def open(self, ruleset: Ruleset) -> None:
+        """Set up the targets of a ruleset."""
+        loop = asyncio.get_running_loop()
+        wiring = Wiring(
+            self._clock,
+            lambda delivery: _call_soon(loop, self._note_end, delivery),
+            attempted=lambda attempt: _call_soon(loop, self._note_attempt, attempt),
+            may_send=self._listeners.may_send,
+            observe=self._listeners.observe,
+        )
+        self._dispatcher = await asyncio.to_thread(Dispatcher, ruleset, wiring)
+        self.outbox = Outbox(self._dispatcher, ruleset, self._listeners.changed)
+
+    async def follow(self, ruleset: Ruleset) -> None:
+        """Follow new rules."""
+        if self._dispatcher is not None:
+            await asyncio.to_thread(self._dispatcher.apply, ruleset)
+            self.outbox.follow(ruleset)
+
+    async def close(self) -> None:
+        """Let out what is queued, for as long as is decent."""
+        if self._dispatcher is not None:
+            await asyncio.to_thread(self._dispatcher.drain, DRAIN_SECONDS)
+            self._dispatcher.close()
+
+    def send(self, channel_name: str, letter: Letter) -> int:
+        """Queue a letter that is about no alert, and return for how many targets."""
+        return 0 if self._dispatcher is None else self._dispatcher.send(channel_name, letter)
+
+    def targets(self) -> tuple[LaneStatus, ...]:
+        """Return every target of every channel as it is now."""
+        return () if self._dispatcher is None else self._dispatcher.status()
+
+    def _note_attempt(self, attempt: Attempt) -> None:
+        self.outbox.note_attempt(attempt, self._clock())
+
+    def _note_end(self, delivery: Delivery) -> None:
+        self.outbox.note_end(delivery, self._clock())
+        self._listeners.ended(delivery)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, listen: Callable[[Any], None], news: object) -> None:
+    """Hand news to the loop; what comes after that has closed has nobody left to hear of it."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(listen, news)
