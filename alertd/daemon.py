@@ -44,7 +44,8 @@ from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.heartbeat import Heartbeats
 from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
-from alertd.model import Action, Decision, Instant, Notification
+from alertd.model import Action, Decision, Instant, Notification, Severity
+from alertd.outage import RULE, Outage
 from alertd.people import People
 from alertd.post import Listeners, Post
 from alertd.report.ledger import Ledger
@@ -53,6 +54,7 @@ from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
 from alertd.sheets import Sheets
 from alertd.speaker import Shell, Speaker
+from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class DaemonSettings:
     namespace: str = "/alertd/"
     listen: str = "127.0.0.1:9490"
     replica: str = ""
+    state_dir: Path | None = None
     listener: socket.socket | None = None
 
 
@@ -132,6 +135,7 @@ class Daemon:
         listeners = Listeners(self._report, self._mark_letters, self._may_send, observe_step)
         self._post = Post(read_clock, listeners)
         self._speaker: Speaker | None = None
+        self._outage: Outage | None = None
         self._election: Election | None = None
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
@@ -148,6 +152,8 @@ class Daemon:
         self._judged = asyncio.Event()
         self._judged_at: Instant | None = None
         self._heard_at = 0.0
+        self._trouble = Trouble("the watch on etcd does not work")
+        self._begun_at = read_clock()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -173,9 +179,11 @@ class Daemon:
     async def _work(self, client: Client, stop: asyncio.Event) -> None:
         """Do all that goes on beside each other, until `stop` is set or one of it breaks."""
         namespace = self.settings.namespace.encode()
-        watch = self._watch = Watch(client, self.settings.prefix.encode())
+        watch = self._watch = Watch(client, self.settings.prefix.encode(), trouble=self._trouble)
         sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
         mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
+        state = StateDir(self.settings.state_dir)
+        outage = self._outage = Outage(self, state, self._post.send, read_clock)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._observe_step)
@@ -191,6 +199,7 @@ class Daemon:
             asyncio.create_task(self._keep_time(), name="keep-time"),
             asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead"),
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
+            asyncio.create_task(outage.watch(), name="outage"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -251,7 +260,7 @@ class Daemon:
 
     async def _recall(self, keeper: Keeper, store: Store) -> None:
         """Recall what an earlier daemon, or another, knew; however long etcd takes."""
-        backoff, trouble = Backoff(0.1, 5.0), Trouble("the watch on etcd does not work")
+        backoff, trouble = Backoff(0.1, 5.0), self._trouble
         while True:
             try:
                 keeper.recall(await store.read(STATE, CHECKPOINT))
@@ -337,6 +346,8 @@ class Daemon:
         return term is not None and term.holds
 
     def _report(self, delivery: Delivery) -> None:
+        if self._outage is not None:
+            self._outage.note(delivery)
         is_heartbeat = self._heartbeats.note(delivery)
         if not is_heartbeat:
             chronicle.log_delivery(delivery)
@@ -369,6 +380,34 @@ class Daemon:
     def may_speak(self) -> bool:
         """Whether it is for this replica to send heartbeats and reports."""
         return self._speaker is not None and self._speaker.speaks
+
+    # --- trouble with etcd itself ------------------------------------------------------------------------------------
+
+    def unwatched_since(self) -> Instant | None:
+        """Return since when nothing is heard of etcd; None while it is watched."""
+        if self._watch is None or self._watch.is_connected:
+            return None
+        heard_at = self._watch.alive_at
+        return self._begun_at if heard_at is None else read_clock().shifted_to(heard_at)
+
+    @property
+    def trouble_with_etcd(self) -> str:
+        """What etcd, or the way there, said last."""
+        return self._trouble.last
+
+    @property
+    def led_last(self) -> bool:
+        """Whether this replica led when somebody led last."""
+        return self._election is not None and self._election.led_last
+
+    @property
+    def last_term(self) -> str:
+        """What names the last term that this replica knows of, the same on every replica."""
+        return str(0 if self._election is None else self._election.last_term)
+
+    def told_of_etcd(self) -> tuple[str, ...]:
+        """Return the channels that the rule would tell."""
+        return self._engine.reach(RULE, Severity.CRITICAL)
 
     # --- auditing ----------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ def run(
         namespace=options.as_folder(namespace),
         listen=listen,
         replica=replica or socket.gethostname(),
+        state_dir=state_dir,
     )
     check_settings(settings)
     logs.set_up(log_format)

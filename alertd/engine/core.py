@@ -18,12 +18,12 @@ from alertd.engine.conditions import Condition, FieldValue, InstanceDown, Instan
 from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
 from alertd.engine.facts import describe_alert, describe_service, focus
-from alertd.engine.forecast import foresee
+from alertd.engine.forecast import foresee, reach
 from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
-from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
+from alertd.engine.rules import OWN_SERVICE, RuleIndex, SpecIndex, compile_rules, rule_of_our_own
 from alertd.engine.timers import Timer, Timers, stop
 from alertd.engine.told import Succession, of_channel, of_group
 from alertd.model import (
@@ -38,6 +38,7 @@ from alertd.model import (
     NoForecast,
     Reason,
     ServiceFacts,
+    Severity,
     Silence,
 )
 
@@ -311,6 +312,10 @@ class Engine:
             known = Service(service)
             known.expected, known.labels = self._specs.about(service)
         return foresee(make_condition(compiled, known, self._desk), instance, cause, now)
+
+    def reach(self, rule: str, severity: Severity) -> tuple[str, ...]:
+        """Return the channels that a rule of alertd's own would tell now; none while that is silenced."""
+        return reach(rule_of_our_own(rule, severity), Service(OWN_SERVICE), self._desk)
 
     # --- what the registry asks --------------------------------------------------------------------------------------
 

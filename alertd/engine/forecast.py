@@ -12,6 +12,7 @@ from alertd.engine.alert import LiveAlert
 from alertd.engine.conditions import InstanceUp
 from alertd.engine.group import name_of
 from alertd.engine.registry import Instance
+from alertd.engine.told import Departed
 from alertd.model import Cause, Forecast, ForecastStep, ForecastWay, Kind, NoForecast
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from alertd.engine.desk import Desk
     from alertd.engine.registry import Service
     from alertd.engine.routing import Way
+    from alertd.engine.rules import CompiledRule
     from alertd.model import Instant
 
 
@@ -39,6 +41,14 @@ def foresee(condition: Condition, name: str | None, cause: Cause | None, now: In
     desk = condition.desk
     ways = tuple(_way(way, alert, desk, now) for way in desk.router.ways(alert))
     return Forecast(condition.rule.text, alert.target, desk.mutes.foresee(alert), ways)
+
+
+def reach(rule: CompiledRule, service: Service, desk: Desk) -> tuple[str, ...]:
+    """Return the channels that `rule` would tell of a service now, each once; none while that is muted."""
+    alert = LiveAlert(Departed(rule, service, desk), None, None)
+    if desk.mutes.foresee(alert) is not None:
+        return ()
+    return tuple(dict.fromkeys(channel for way in desk.router.ways(alert) for channel in way.channels))
 
 
 def _instance(service: Service, name: str, now: Instant) -> Instance:

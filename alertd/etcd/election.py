@@ -136,6 +136,10 @@ class Election:
         self._holder = b""
         self._backoff = Backoff(self._settings.retry, cap=2.0)
         self._trouble = Trouble("this replica cannot stand for leader")
+        self.led_last = False
+        """Whether, of the terms that are known here, the last was ours."""
+        self.last_term = 0
+        """The revision at which the last term known here began; 0 for none."""
         self.term: Term | None = None
         """The term under way; ask it whether it is over."""
 
@@ -195,6 +199,7 @@ class Election:
             await self.resign()
             return None
         self._holder = b""
+        self.led_last, self.last_term = True, done.revision
         term = Term(self._client, self._key, done.revision, self._lease)
         term.deadline = asked_at + self._settings.trust
         return term
@@ -220,6 +225,7 @@ class Election:
 
     def _introduce(self, holder: KeyValue) -> None:
         """Say who leads instead, once."""
+        self.led_last, self.last_term = False, holder.create_revision
         if holder.value != self._holder:
             self._holder = holder.value
             _log.info("%s stands by: %s leads", self._replica, document.replica_of(holder.value))

@@ -46,9 +46,12 @@ class Trouble:
         self._told = 0
         self._next_at = 0.0
         self._is_refusal = False
+        self.last = ""
+        """What was noted last, while it lasts."""
 
     def note(self, error: Exception, now: float) -> None:
         """Tell of a failure if it is the first, the first refusal, or the last telling is long ago."""
+        self.last = str(error)
         if self._since is None:
             self._since, self._told, self._next_at, self._is_refusal = now, 0, now, False
         is_worse = isinstance(error, EtcdRefused) and not self._is_refusal
@@ -65,6 +68,7 @@ class Trouble:
 
     def end(self, now: float) -> None:
         """Tell that it is over, if there was any."""
+        self.last = ""
         if self._since is not None:
             _log.info("%s no more, after %.1f s", self._what, now - self._since)
             self._since = None
