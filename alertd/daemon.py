@@ -39,6 +39,7 @@ from alertd.etcd.election import Election
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.heartbeat import Heartbeats
@@ -53,7 +54,7 @@ from alertd.report.reporter import Reporter
 from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
 from alertd.sheets import Sheets
-from alertd.speaker import Shell, Speaker
+from alertd.speaker import SPOKE_LAST, Shell, Speaker
 from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
@@ -179,15 +180,15 @@ class Daemon:
     async def _work(self, client: Client, stop: asyncio.Event) -> None:
         """Do all that goes on beside each other, until `stop` is set or one of it breaks."""
         namespace = self.settings.namespace.encode()
+        state = StateDir(self.settings.state_dir)
         watch = self._watch = Watch(client, self.settings.prefix.encode(), trouble=self._trouble)
         sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
         mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
-        state = StateDir(self.settings.state_dir)
         outage = self._outage = Outage(self, state, self._post.send, read_clock)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._observe_step)
-        self._speaker = Speaker(self._engine, self._post.outbox, store, shell)
+        self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._people = People(self._engine, self._do, orders.spend, read_clock)

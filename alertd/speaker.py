@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from alertd.engine.core import Engine
     from alertd.engine.memory import Record
     from alertd.etcd.election import Term
-    from alertd.etcd.store import Documents, Store
+    from alertd.etcd.spill import Spill
+    from alertd.etcd.store import Documents
     from alertd.model import Action, Instant, Notification
 
 _log = structlog.get_logger("alertd")
 
 FOLDER = "outbox/"
+SPOKE_LAST = f"{FOLDER}term"
+"""The document that says whose term wrote here last."""
 _TOLD, _STORM, _LETTERS = f"{FOLDER}told/", f"{FOLDER}storm/", f"{FOLDER}letters/"
 
 _AT_ONCE = 3_000
@@ -54,7 +57,7 @@ class Shell:
 class Speaker:
     """The one who tells, if this replica leads. To be used on one event loop; only `lead` waits for anything."""
 
-    def __init__(self, engine: Engine, outbox: Outbox, store: Store, shell: Shell) -> None:
+    def __init__(self, engine: Engine, outbox: Outbox, store: Spill, shell: Shell) -> None:
         """Tell nobody yet."""
         self._engine = engine
         self._outbox = outbox
@@ -103,7 +106,7 @@ class Speaker:
             documents = await self._read(term)
             if documents is not None:
                 self._take_over(documents)
-                await asyncio.gather(self._keep_writing(term), self._keep_time())
+                await asyncio.gather(self._keep_writing(term), self._keep_time(), self._store.bring_back(term))
         finally:
             self._speaks = False
             self._engine.hush()

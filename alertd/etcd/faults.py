@@ -28,6 +28,10 @@ class WrongHistory(EtcdUnavailable):
     """etcd shows another cluster, or an older state: nothing that was remembered can be compared."""
 
 
+class EtcdFull(EtcdRefused):
+    """The database has reached its quota: writes are refused, while reads, watches and expiries go on."""
+
+
 class NotGuarded(EtcdUnavailable):
     """etcd has its authentication switched off, so that nobody needs to log in."""
 
@@ -106,7 +110,7 @@ _SAYINGS: Sequence[_Saying] = (
     _Saying(
         "database space exceeded",
         Verdict.FINAL,
-        EtcdRefused,
+        EtcdFull,
         "takes no writes: its database is full; compact, defragment, then `etcdctl alarm disarm`",
     ),
     _Saying("no leader", Verdict.UNSENT, EtcdUnavailable, "has no leader: most of its members are down or cut off"),
