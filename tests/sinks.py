@@ -178,7 +178,7 @@ def http_inbox(default: Answer = Answer(), address: str = "127.0.0.1") -> Iterat
 
 
 class MailInbox(Box):
-    """Records each mail as `{"from", "to", "subject", "text", "html", "files"}`, the files by name.
+    """Records each mail as `{"from", "to", "subject", "headers", "text", "html", "files"}`, the files by name.
 
     A `refusal` is the SMTP answer instead.
     """
@@ -207,6 +207,7 @@ class MailInbox(Box):
                 "from": str(mail["From"]),
                 "to": envelope.rcpt_tos,
                 "subject": str(mail["Subject"]),
+                "headers": {name: str(value) for name, value in mail.items()},
                 "text": parts.get("text/plain", ""),
                 "html": parts.get("text/html", ""),
                 "files": files,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
 
-_NOT_IN_EFFECT = {"settings": ("registry",), "channel": ("fallback",)}
+_NOT_IN_EFFECT = {"settings": ("registry",)}
 _TIMES = ("channels", "group_by", "group_wait", "group_interval", "repeat_interval", "escalate", "continue_")
 BUILT_IN_CHANNEL = "log"
 
@@ -108,7 +108,6 @@ class Builder:
             self._complain(found.place, "`log` is built in and cannot be defined; choose another name")
             return None
         written = self._validated(ChannelText, found.node, name)
-        self._warn_not_in_effect("channel", found.node)
         urls, address = value_of(found.node, "urls"), value_of(found.node, "webhook")
         targets = () if urls is None else self.targets.read_all(urls)
         webhook = self.targets.read_webhook(found.node) if address is not None else None

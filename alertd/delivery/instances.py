@@ -96,7 +96,7 @@ def _why(entry: Entry, own: InstanceFacts | None, times: Times) -> str:
         cause = cause_text(alert.cause) if alert.cause is not None else ""
     parts = [cause, aside_on(entry, is_up=is_up(alert, own))]
     if entry.kind is Kind.RESOLVED and alert.since is not None and alert.until is not None:
-        parts.append(f"fired for {span(alert.until.mono - alert.since.mono)}")
+        parts.append(f"fired from {times.clock(alert.since)} for {span(alert.until.mono - alert.since.mono)}")
     parts += hands_on(entry, times)
     line = ", ".join(part for part in parts if part)
     if own is not None and own.malformed:

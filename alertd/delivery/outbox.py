@@ -23,6 +23,7 @@ from alertd.delivery import coalesce
 from alertd.delivery.dead import DeadLetter, DeadLetters
 from alertd.delivery.letter import Diversion
 from alertd.delivery.pending import Box, Item, Leg, Stop, read_item
+from alertd.delivery.sender import LOG_CHANNEL
 from alertd.delivery.shelf import Shelf
 from alertd.delivery.standin import Standins
 from alertd.delivery.trouble import FAILURES, Trouble, Troubles
@@ -101,7 +102,7 @@ class Outbox:
         """Follow new rules, once the dispatcher does; what waits for a target that is gone is tried there once more."""
         self._channels = ruleset.channels
         self._give_up_after = ruleset.settings.give_up_after
-        for name in self._standins.keep(ruleset.channels):
+        for name in self._standins.keep({LOG_CHANNEL, *ruleset.channels}):
             self._changed(name)
 
     # --- on the way out ----------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ class Outbox:
 
     def _sends_ends(self, channel: str) -> bool:
         settings = self._channels.get(channel)
-        return settings is not None and settings.send_resolved
+        return channel == LOG_CHANNEL or (settings is not None and settings.send_resolved)
 
     def _is_past(self, item: Item) -> bool:
         return not item.ends and bool(item.alerts) and item.over.issuperset(item.alerts)

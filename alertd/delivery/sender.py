@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LOG_CHANNEL = "log"
 """The channel that is always there: one line a notification on the daemon's log."""
 
+ID_HEADER = "X-Alertd-Notification"
+"""The header that names the notification where a target has headers: the same again when a message is repeated."""
 _TITLE_MARGIN = 16
 """Characters that Apprise adds where it puts a title into the body: line break, heading mark or tags."""
 _CLOSE_ENOUGH = 16
@@ -89,6 +91,8 @@ class AppriseSender:
         self._docket = docket_of(plugin)
         self._dialect = dialect_of(plugin)
         self._scrubber = scrubber
+        is_mail = isinstance(plugin, plugin_of("mailto") or ())
+        self._headers: dict[str, str] | None = getattr(plugin, "headers", None) if is_mail else None
         self._apprise = apprise.Apprise(asset=plugin.asset)
         self._apprise.add(plugin)
 
@@ -105,6 +109,8 @@ class AppriseSender:
             tone = self._docket.call_up(letter)
             letter = _as_incident(letter)
         title, body = self._fitted(letter)
+        if self._headers is not None:
+            self._headers[ID_HEADER] = letter.id
         try:
             with observe.watch() as exchanges:
                 result = self._apprise.notify(

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from alertd.delivery import observe
 from alertd.delivery.document import document_of_letter
 from alertd.delivery.scrub import MASK, Scrubber, of_url
+from alertd.delivery.sender import ID_HEADER
 from alertd.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class WebhookSender:
     def _headers(self, letter: Letter, body: bytes) -> dict[str, str]:
         own = {name: value.get_secret_value() for name, value in self._webhook.headers.items()}
         headers = {"Content-Type": "application/json", "User-Agent": "alertd", **own}
-        headers["X-Alertd-Notification"] = letter.id
+        headers[ID_HEADER] = letter.id
         if self._webhook.secret is not None:
             key = self._webhook.secret.get_secret_value().encode()
             timestamp = str(int(self._clock().wall.timestamp()))

@@ -55,13 +55,13 @@ def test_the_examples_pass_by_themselves() -> None:
 
 def test_every_problem_is_a_line_then_the_summary(tmp_path: Path) -> None:
     """Errors of the file and of its targets in one list, in order; exit 1."""
-    cwd = write(tmp_path, f"{RULE}    for: 5\nchannels: {{ops: {{urls: ['nosuch://h'], fallback: log}}}}\n")
+    cwd = write(tmp_path, f"{RULE}    for: 5\nchannels: {{ops: {{urls: ['nosuch://h'], fallback: nix}}}}\n")
     done = alertd("check", cwd=cwd)
     number, target, fallback, summary = done.stdout.splitlines()
     assert number.startswith("rules/a.yaml:5:10: error: `for` must be a duration")
     assert target.startswith("rules/a.yaml:6:25: error: target ops #1 nosuch: no service has the schema")
-    assert fallback == "rules/a.yaml:6:40: warning: `fallback` is not in effect yet"
-    assert summary == "rules: 1 file, 1 rule, 1 channel: 2 errors, 1 warning"
+    assert fallback == 'rules/a.yaml:6:50: error: unknown channel "nix"; known here: "log", "ops"'
+    assert summary == "rules: 1 file, 1 rule, 1 channel: 3 errors"
     assert done.returncode == 1
     assert done.stderr == ""
 

@@ -178,8 +178,8 @@ def test_elsewhere(folder: Folder, line: str, said: str) -> None:
     assert any(problem.startswith(f"rules/a.yaml:5:{said}") for problem in problems), problems
 
 
-def test_what_is_read_but_not_in_effect(folder: Folder) -> None:
-    """It is checked all the same: the rate's shape, the channels that are named, circles of fallbacks."""
+def test_circles_of_fallbacks(folder: Folder) -> None:
+    """Told once, at the fallback of the first in the circle; who is its own fallback is a circle too."""
     folder.write(
         RULE
         + "channels:\n"
@@ -187,11 +187,11 @@ def test_what_is_read_but_not_in_effect(folder: Folder) -> None:
         + "  b: {urls: json://h, fallback: a, rate: 20/1x}\n"
     )
     assert folder.problems() == [
-        "rules/a.yaml:6:23: warning: `fallback` is not in effect yet",
         'rules/a.yaml:6:33: error: a circle of fallbacks: "a" → "b" → "a"',
-        "rules/a.yaml:7:23: warning: `fallback` is not in effect yet",
         "rules/a.yaml:7:42: error: `rate` must be a number of messages and a duration, such as 20/1m",
     ]
+    folder.write(RULE + "channels: {a: {urls: json://h, fallback: a}, b: {urls: json://h, fallback: log}}\n")
+    assert folder.problems() == ['rules/a.yaml:5:42: error: a circle of fallbacks: "a" → "a"']
 
 
 def test_a_channel_that_nobody_uses_is_warned_of(folder: Folder) -> None:

@@ -201,6 +201,18 @@ def test_a_firing_that_ended_before_the_fallback_took_it_is_told_with_its_end(wo
     assert told(world, "mail #1") == ["ops a-1"]
 
 
+def test_what_is_over_is_not_told_to_somebody_else_any_more(world: World) -> None:
+    """The firing hangs, being attempted, when its end is decided: the fallback is told the end, with both times."""
+    begin(world)
+    world.start("ops #1")
+    world.hear()
+    begin(world)
+    assert world.box("ops #1").ids == ["ops a+1", "ops a-1"]
+    world.pass_time(121)
+    world.write_all()
+    assert world.box("mail #1").ids == ["ops a-1"]
+
+
 def test_who_wants_no_end_is_not_told_one(world: World) -> None:
     """Nor is it remembered that it was told of the beginning."""
     ruleset = rules({"ops": "mail", "mail": "sms", "sms": None})

@@ -96,7 +96,7 @@ def test_several_lost_then_mixed() -> None:
         "[FIRING:1 RESOLVED:1] lost apache · 1 of 4 up · warning\n"
         "2 other alerts of this group still fire\n"
         "DOWN d  expired: lost contact, its lease ended 01:03:20\n"
-        "UP   b  recovered: back 01:03:20, fired for 1m 40s\n"
+        "UP   b  recovered: back 01:03:20, fired from 01:01:40 for 1m 40s\n"
         "DOWN a core01  expired: lost contact, its lease ended 01:01:40\n"
         "DOWN c  failing: HTTP 503"
     )
@@ -259,7 +259,7 @@ def test_a_value_beyond_its_bound() -> None:
     assert last(story).splitlines()[:3] == [
         "[FIRING:1 RESOLVED:1] load apache · 3 of 3 up · warning",
         "UP   b  7, firing",
-        "UP   a  2, resolved, fired for 50s",
+        "UP   a  2, resolved, fired from 01:01:40 for 50s",
     ]
 
 

@@ -128,6 +128,28 @@ def test_a_firing_that_is_only_partly_over_is_told(world: World) -> None:
     assert ids_of(world.outbox.content("g")) == ["ops a-1", "ops b-1"]
 
 
+def test_an_end_is_never_left_out(world: World) -> None:
+    """Though by a later one its alert is over as well: it is another firing's."""
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.attempt("ops #1")
+    for _ in range(3):
+        world.turn("ops", "g", "a")
+        world.write_all()
+    assert world.box("ops #1").ids == ["ops a-1", "ops a-2"]
+    assert world.box("ops #2").ids == ["ops a-1", "ops a-2"]
+
+
+def test_what_goes_on_in_between_keeps_its_beginning(world: World) -> None:
+    """Else a target would be told how something goes on that it never heard of."""
+    begun = world.turn("ops", "g", "ab")
+    on = Entry(Kind.FLAPPING, lost_alert("a", id="a"))
+    new = Entry(Kind.FIRING, lost_alert("c", id="c"))
+    world.outbox.decide(notification(on, new, id="on", key="g", at=world.now))
+    ended = world.turn("ops", "g", "ab")
+    assert ids_of(world.outbox.content("g")) == [begun.id, "on", ended.id]
+
+
 @pytest.mark.parametrize("kind", [Kind.RESOLVED, Kind.FORGOTTEN, Kind.SETTLED])
 def test_every_kind_of_end_makes_its_beginning_pointless(world: World, kind: Kind) -> None:
     """A settled one counts as an end if it is over."""

@@ -236,7 +236,7 @@ def test_several_alerts_have_a_line_each_and_no_instance_two() -> None:
     )
     firing, ended, *rest = render.body(both, PROD).splitlines()
     assert firing == "DOWN 172.31.14.97 core01  expired: lost contact, its lease ended 04:12:11"
-    assert ended == "UP   172.31.14.99 core03  found: found up 04:13:41, fired for 1m"
+    assert ended == "UP   172.31.14.99 core03  found: found up 04:13:41, fired from 04:12:41 for 1m"
     assert rest[0] == "DOWN 172.31.14.98 core02  failing: HTTP 503"
     assert rest[-2:] == ["rules/web.yaml:20 @4f2c9e1", "id 9abc"]
 

@@ -63,6 +63,17 @@ def test_a_resolve_is_a_success(inbox: HttpInbox) -> None:
     assert inbox.wait_for_count(1)[0]["type"] == "success"
 
 
+def test_a_mail_bears_the_notifications_id_in_a_header() -> None:
+    """Of each message its own, beside the user's headers; mail filters see repetitions by it."""
+    with mail_inbox() as mail:
+        sender = channel.build(target(f"{mail.url}&+X-Tenant=42"), "ops #1")
+        for identifier in ("9abc", "9def"):
+            sender.send(render.letter(notification(id=identifier), PROD, delivered=at(0).wall))
+        received = mail.wait_for_count(2)
+    assert [got["headers"]["X-Alertd-Notification"] for got in received] == ["9abc", "9def"]
+    assert {got["headers"]["X-Tenant"] for got in received} == {"42"}
+
+
 def test_a_mail_keeps_scripts_lines_and_length() -> None:
     """Subject and body in any script; 500 instances cut to what the plugin takes."""
     rule = replace(RULE, name="支付-minimum", summary="Grüße aus 支付 <b>&amp;</b> *x* _y_")
