@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-QUICK = ("--unsafe-no-fsync", "--heartbeat-interval=20", "--election-timeout=200")
-"""A server that may lose data on a power cut, and elects at once."""
+QUICK = ("--heartbeat-interval=20", "--election-timeout=200")
+"""A server that elects at once."""
+CARELESS = "--unsafe-no-fsync"
+"""It may lose data on a power cut, and is quicker; releases before 3.5 do not know that."""
 
 
 def free_port() -> int:
@@ -46,6 +49,13 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 15.0) ->
 def etcd_environment() -> dict[str, str]:
     """Return the environment without what etcd and etcdctl would read from it."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ETCD_", "ETCDCTL_"))}
+
+
+@cache
+def _quick_flags(program: str) -> tuple[str, ...]:
+    """Return the flags that make it quick, of those that a program knows."""
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=30)
+    return (CARELESS, *QUICK) if CARELESS in known.stdout + known.stderr else QUICK
 
 
 class EtcdServer:
@@ -74,6 +84,7 @@ class EtcdServer:
         self.ctl_flags: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
         self.members: Sequence[EtcdServer] = (self,)
+        self.program = "etcd"
 
     @property
     def endpoint(self) -> str:
@@ -105,7 +116,8 @@ class EtcdServer:
             "listen-metrics-urls": f"http://{HOST}:{self.health_port}",
             "log-level": "error",
         }
-        arguments = ["etcd", *(f"--{option}={value}" for option, value in options.items()), *QUICK, *self.flags]
+        written = (f"--{option}={value}" for option, value in options.items())
+        arguments = [self.program, *written, *_quick_flags(self.program), *self.flags]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
         if is_waiting:
@@ -201,12 +213,13 @@ class EtcdServer:
 
 
 class EtcdCluster:
-    """Three members."""
+    """Three members, or so many as its `size` says; `program` is the etcd to run."""
 
-    def __init__(self, folder: Path, *, flags: Sequence[str] = ()) -> None:
-        self.members = [EtcdServer(folder, name=f"m{number}", flags=flags) for number in range(3)]
+    def __init__(self, folder: Path, *, flags: Sequence[str] = (), program: str = "etcd", size: int = 3) -> None:
+        self.members = [EtcdServer(folder, name=f"m{number}", flags=flags) for number in range(size)]
         for member in self.members:
             member.members = self.members
+            member.program = program
 
     @property
     def endpoints(self) -> tuple[str, ...]:
