@@ -28,6 +28,11 @@ def durable() -> str:
     return "" if IS_DURABLE else "what is told does not outlive the daemon yet"
 
 
+def deadlines() -> str:
+    """Return why a target that answers a byte a second for ever cannot be tried here."""
+    return "" if IS_DURABLE else "an attempt at a target has no end of its own yet"
+
+
 @cache
 def mounts() -> str:
     """Return why nothing can be mounted here."""
@@ -151,7 +156,7 @@ FAULTS = (
     Fault("target refuses", target_faults.misbehave(REFUSES), _SLOW_TARGET),
     Fault("target gone, then back", target_faults.vanish, Setup(patience=60.0, has_target_proxy=True)),
     Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=4),
-    Fault("target trickles", target_faults.misbehave(TRICKLES), _SLOW_TARGET, long=4),
+    Fault("target trickles", target_faults.misbehave(TRICKLES), _SLOW_TARGET, (deadlines,), long=4),
     Fault("target accepts and breaks off", target_faults.accept_and_break_off, _SLOW_TARGET),
     Fault("leader killed while a target refuses", target_faults.die_while_refused, _SLOW_TARGET_OF_TWO, (durable,)),
     Fault("half of all instances expire: registry suspect", data_faults.suspect, _SUSPECT, (durable,), long=4),

@@ -241,15 +241,21 @@ class Stage:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> Verdict:
-        """Wait until all is told and a little longer, and return the verdict."""
-        self.calm()
+        """Wait until all is told that has to be, and a little longer, and return the verdict."""
+        deadline = time.monotonic() + self.setup.patience
+        self.settle()
+        while self._judge().lost and time.monotonic() < deadline:
+            time.sleep(0.5)  # what is over as well may still be on its way
+        time.sleep(QUIET)
         self.driver.check()
-        circumstances = Circumstances(self.truth.windows(), tuple(self.truth.breaks), tuple(self.truth.stalls))
-        messages = self.receivers.messages()
-        verdict = judge(self.truth.edges, messages, circumstances, self.setup.channels)
+        verdict = self._judge()
         for request in self.receivers.unreadable:
             verdict.blame(f"unreadable: {request}")
         for rule in self.expected_notices:
-            if not any(news.alert.rule == rule for message in messages for news in message.news):
+            if not any(news.alert.rule == rule for message in self.receivers.messages() for news in message.news):
                 verdict.blame(f"nothing was told of {rule}")
         return verdict
+
+    def _judge(self) -> Verdict:
+        circumstances = Circumstances(self.truth.windows(), tuple(self.truth.breaks), tuple(self.truth.stalls))
+        return judge(self.truth.edges, self.receivers.messages(), circumstances, self.setup.channels)
