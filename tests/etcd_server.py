@@ -19,6 +19,8 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Self
 
+from alertd.tether import tethered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -85,6 +87,8 @@ class EtcdServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.members: Sequence[EtcdServer] = (self,)
         self.program = "etcd"
+        self.is_tethered = False
+        """Whether it dies with the thread that started it, whatever becomes of that."""
 
     @property
     def endpoint(self) -> str:
@@ -118,6 +122,8 @@ class EtcdServer:
         }
         written = (f"--{option}={value}" for option, value in options.items())
         arguments = [self.program, *written, *_quick_flags(self.program), *self.flags]
+        if self.is_tethered:
+            arguments = tethered([shutil.which(self.program) or self.program, *arguments[1:]], signal.SIGKILL)
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
         if is_waiting:

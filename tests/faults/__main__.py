@@ -8,6 +8,7 @@ what it needs is not met. How it is judged, and what the worst delay is, stands 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def show(outcomes: list[Outcome]) -> None:
 
 def main() -> int:
     """Run what is asked for; return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = _arguments()
     if arguments.list:
         sys.stdout.write("\n".join(fault.name for fault in FAULTS) + "\n")

@@ -138,7 +138,7 @@ def _settle_on(island: Island, old: EtcdServer, number: int) -> EtcdServer:
     else:
         member = Shoreman(old.folder, name=old.name, flags=old.flags)
     member.island = island
-    member.program = old.program
+    member.program, member.is_tethered = old.program, True
     return member
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from alertd.tether import tethered
 from tests.end_to_end.process import environment
 from tests.etcd_server import wait_until
 
@@ -52,7 +53,11 @@ class Replica:
         self._started_at = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, env=environment(**self.variables), start_new_session=True
+                tethered(self.command(), signal.SIGKILL),
+                stdout=log,
+                stderr=log,
+                env=environment(**self.variables),
+                start_new_session=True,
             )
         if is_waiting:
             self.wait_until_ready()

@@ -6,15 +6,17 @@ be repeated: `python -m tests.faults --seed N --only-run M FAULT`. A run that en
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from zlib import crc32
 
 from tests.faults.catalogue import Fault, old_etcd, programs
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 COLUMNS = ("fault", "runs", "transitions made", "told", "lost", "duplicated", "wrong", "worst delay")
+_live: set[Stage] = set()
+"""What there is now."""
 _SHOWN = 8
 """Complaints of one run that are printed."""
 
@@ -79,6 +83,25 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def _noted(stage: Stage) -> Iterator[None]:
+    """Remember a stage while it is there."""
+    _live.add(stage)
+    try:
+        yield
+    finally:
+        _live.discard(stage)
+
+
+def abandon() -> NoReturn:
+    """End at once, and let nothing be left of what goes on."""
+    for stage in tuple(_live):
+        with suppress(Exception):
+            stage.stack.close()
+        shutil.rmtree(stage.folder, ignore_errors=True)
+    os._exit(130)
+
+
 def plan(
     faults: Iterable[Fault], *, seed: int, is_short: bool, runs: int | None = None, only: int | None = None
 ) -> list[Run]:
@@ -99,7 +122,7 @@ def perform(run: Run, keep: Path | None = None) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="alertd-fault-"))
     began = time.monotonic()
     try:
-        with Stage(folder, run.fault.setup, run.seed, run.program) as stage:
+        with Stage(folder, run.fault.setup, run.seed, run.program) as stage, _noted(stage):
             try:
                 run.fault.run(stage)
                 outcome.verdict.add(stage.finish())
@@ -138,9 +161,8 @@ def run_all(runs: Sequence[Run], workers: int, keep: Path | None = None) -> Iter
                 for future in futures:
                     outcome.add(future.result())
                 yield outcome
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        except (KeyboardInterrupt, SystemExit):
+            abandon()
 
 
 def skips(faults: Iterable[Fault]) -> list[str]:

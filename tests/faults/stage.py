@@ -85,6 +85,8 @@ class Stage:
         self.truth = Truth(setup.minimums)
         self.receivers = Receivers(self.truth, has_groups=setup.has_groups, has_proxy=setup.has_target_proxy)
         self.cluster = EtcdCluster(folder / "etcd", flags=setup.etcd_flags, program=program, size=setup.members)
+        for member in self.cluster.members:
+            member.is_tethered = True
         self.gateway = Gateway(self.cluster.endpoints)
         self.driver = Driver(self.gateway, self.truth, self.random)
         self.replicas: list[Replica] = []
