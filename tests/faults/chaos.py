@@ -90,7 +90,7 @@ _ALL: tuple[Callable[[Stage], None], ...] = (
 def rage(stage: Stage, seconds: float) -> None:
     """Do random faults for so long, with a calm of some seconds now and then in which all must be told."""
     stage.start()
-    stage.driver.keep_stopped()
+    stage.driver.never_stop()
     end = time.monotonic() + seconds
     with stage.driver.traffic(0.3):
         while time.monotonic() < end:

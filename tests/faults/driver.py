@@ -135,9 +135,13 @@ class Driver:
         stopped = Standing.STOPPED
         return {name: stopped if self.truth.standing_of(name) is stopped else Standing.LOST for name in names}
 
-    def keep_stopped(self) -> None:
-        """Leave the keys of stopped instances where they are: who finds one gone cannot know that it was stopped."""
-        self.stops = ("stopped",)
+    def never_stop(self) -> None:
+        """Make no random change that stops an instance on purpose.
+
+        Who has only a listing to compare with cannot tell whether an instance that is gone was stopped, or one that was
+        stopped has come and been lost since; so where there may be a listing the truth would be a matter of luck.
+        """
+        self.stops = LOSSES
 
     # --- random changes ----------------------------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ def lose_quorum(stage: Stage, seconds: float = 3.0) -> None:
 def compact_while_down(stage: Stage) -> None:
     """Stop the only daemon, change services, forget the history, and start it."""
     stage.start()
-    stage.driver.keep_stopped()
+    stage.driver.never_stop()
     stage.moves(4)
     stage.calm()
     with stage.without(stage.daemon):
@@ -186,7 +186,7 @@ def compact_while_down(stage: Stage) -> None:
 def compact_while_cut_off(stage: Stage) -> None:
     """Cut the daemon off, change services, forget the history, and mend it."""
     stage.start()
-    stage.driver.keep_stopped()
+    stage.driver.never_stop()
     stage.moves(4)
     stage.calm()
     with _cut_off(stage):
@@ -211,7 +211,7 @@ def compact_at_cursor(stage: Stage) -> None:
 def restore_snapshot(stage: Stage) -> None:
     """Put an older snapshot in the place of etcd's data: revisions go back."""
     stage.start()
-    stage.driver.keep_stopped()
+    stage.driver.never_stop()
     stage.moves(3)
     stage.calm()
     snapshot = stage.folder / "snapshot"
@@ -230,7 +230,7 @@ def restore_snapshot(stage: Stage) -> None:
 def replace_cluster(stage: Stage) -> None:
     """Another cluster answers at the same address, with some of the same services."""
     stage.start()
-    stage.driver.keep_stopped()
+    stage.driver.never_stop()
     stage.moves(3)
     stage.calm()
     with stage.nobody(forced=RETRY):
