@@ -16,17 +16,21 @@ import threading
 import time
 import urllib.request
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from alertd.etcd.embedded import find_program
+from alertd.tether import tethered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 HOST = "127.0.0.1"
-QUICK = ("--unsafe-no-fsync", "--heartbeat-interval=20", "--election-timeout=200")
-"""A server that may lose data on a power cut, and elects at once."""
+QUICK = ("--heartbeat-interval=20", "--election-timeout=200")
+"""A server that elects at once."""
+CARELESS = "--unsafe-no-fsync"
+"""It may lose data on a power cut, and is quicker; releases before 3.5 do not know that."""
 
 
 def free_port() -> int:
@@ -57,6 +61,13 @@ def etcd_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("ETCD_", "ETCDCTL_"))}
 
 
+@cache
+def _quick_flags(program: str) -> tuple[str, ...]:
+    """Return the flags that make it quick, of those that a program knows."""
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=30)
+    return (CARELESS, *QUICK) if CARELESS in known.stdout + known.stderr else QUICK
+
+
 class EtcdServer:
     """One etcd process. `flags` are added to its command line; `scheme` is https for one that speaks TLS.
 
@@ -83,6 +94,9 @@ class EtcdServer:
         self.ctl_flags: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
         self.members: Sequence[EtcdServer] = (self,)
+        self.program = program("etcd")
+        self.is_tethered = False
+        """Whether it dies with the thread that started it, whatever becomes of that."""
 
     @property
     def endpoint(self) -> str:
@@ -114,12 +128,10 @@ class EtcdServer:
             "listen-metrics-urls": f"http://{HOST}:{self.health_port}",
             "log-level": "error",
         }
-        arguments = [
-            program("etcd"),
-            *(f"--{option}={value}" for option, value in options.items()),
-            *QUICK,
-            *self.flags,
-        ]
+        written = (f"--{option}={value}" for option, value in options.items())
+        arguments = [self.program, *written, *_quick_flags(self.program), *self.flags]
+        if self.is_tethered:
+            arguments = tethered(arguments, signal.SIGKILL)
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
         if is_waiting:
@@ -215,12 +227,13 @@ class EtcdServer:
 
 
 class EtcdCluster:
-    """Three members."""
+    """Three members, or so many as its `size` says; `program` is the etcd to run."""
 
-    def __init__(self, folder: Path, *, flags: Sequence[str] = ()) -> None:
-        self.members = [EtcdServer(folder, name=f"m{number}", flags=flags) for number in range(3)]
+    def __init__(self, folder: Path, *, flags: Sequence[str] = (), program: str = "", size: int = 3) -> None:
+        self.members = [EtcdServer(folder, name=f"m{number}", flags=flags) for number in range(size)]
         for member in self.members:
             member.members = self.members
+            member.program = program or member.program
 
     @property
     def endpoints(self) -> tuple[str, ...]:

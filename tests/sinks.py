@@ -25,13 +25,18 @@ Arrivals = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one request is answered. `hang` never answers, `trickle` sends a byte a second; both until the inbox ends."""
+    """How one request is answered.
+
+    `hang` never answers, `trickle` sends a byte a second; both until the inbox ends. `break_off` hangs up instead of
+    answering, though the message is taken.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b"ok"
     hang: bool = False
     trickle: bool = False
+    break_off: bool = False
     reason: str | None = None
 
 
@@ -63,7 +68,8 @@ class Box:
 class HttpInbox(Box):
     """Records each request as the members of its body, if that is a JSON object, and facts about it.
 
-    Those are `method`, `path`, `headers`, `raw`, `at` (monotonic seconds) and the `status` it was answered with.
+    Those are `method`, `path`, `headers`, `raw`, `at` (monotonic seconds), the `status` it was answered with, and that
+    `answer` itself.
     Answers are taken from `answers` while there are any, then `default`.
     """
 
@@ -105,9 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
             "raw": raw,
             "at": monotonic(),
         }
-        inbox.put({**_object_in(raw), **facts, "status": answer.status})
+        inbox.put({**_object_in(raw), **facts, "status": answer.status, "answer": answer})
         if answer.hang:
             inbox.ended.wait()
+            self.close_connection = True
+        elif answer.break_off:
             self.close_connection = True
         elif answer.trickle:
             self._trickle(inbox.ended)

@@ -1,0 +1,355 @@
+"""Judges what a receiver was told against what really happened. Pure: (edges, windows, messages) -> verdict.
+
+An *edge* is a moment at which an alert began to be due or ended. For each channel and alert, the messages with
+different ids, in the order of their arrival, are laid against the edges so that the least is left to complain of:
+
+* A FIRING tells an edge that fires, a RESOLVED one that ends, never before it happened, and always a later edge than
+  the message before told. So FIRING and RESOLVED alternate; a message for which no edge is left is **wrong**: the same
+  news under a second id, a resolve without a firing, something that never happened.
+* A lone RESOLVED that says both times tells two edges, the firing and its end; but the firing is **lost** if it lasted
+  for LATE seconds outside of all windows: nobody was told while it could have helped.
+* Edges may be left untold in pairs only (a state that came and was undone). Such a pair is **lost** if the state
+  between lasted for GRACE seconds while nothing kept alertd from telling it: outside of all windows, and of the GRACE
+  after each in which alertd picks up again. ("Fired and ended before it could be told: one RESOLVED"; "back to what was
+  last told before it could be told: nothing to say".)
+* A firing that ended while somebody watched, though nobody could speak, has to be told too, by one RESOLVED with both
+  times; several of one window may be told as the last of them. What was undone while nobody watched is replayed without
+  times and judged by how it ended ("Time" in the contract), so it may be told or not.
+* What is told last must be how it stands: else the last edge is lost, and the final state is wrong.
+
+A message that comes again with the same id is a **duplicate**. It must say the same, and there must be a cause, else it
+is wrong as well: a process was killed or frozen, or a connection broken, at the moment when the first copy was accepted
+(less than GRACE before it or RECORDING after), so that nobody could record it; or a process that was frozen went on and
+sent what it had been about to send: IN_FLIGHT messages a target at most. Only such a copy may arrive after a later
+message about the same alert. Of alertd's own alerts (rules `alertd-…`) only the order is judged.
+
+Transitions made, told and lost are counted for each channel: each has to be told to all. The *worst delay* is the
+longest time from an edge to the message that told it, not counting windows that the edge falls into (or that begin
+within GRACE after it), and what the fault itself forces after them: a lease that must end, or the pause of a retry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.faults.reading import CHANNELS, FIRING, RESOLVED, Message, News
+from tests.faults.truth import Alert, Edge, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+GRACE = 1.0
+"""Seconds that a state must last to be certain to be told: writing, sending and a busy machine take their time."""
+
+LATE = 4.0
+"""Seconds after which a firing has to be told, whether it ends or not."""
+
+RECORDING = 2.0
+"""Seconds that it may take to record what a target has accepted."""
+
+IN_FLIGHT = 2
+"""Messages that a process may be about to send to one target when it is frozen."""
+
+_WRONG = 1.0
+_OWN = "alertd-"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came out, by count; `complaints` say it in words, the worst delay is in seconds."""
+
+    made: int = 0
+    told: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    wrong: int = 0
+    worst_delay: float = 0.0
+    complaints: list[str] = field(default_factory=list)
+
+    def add(self, other: Verdict) -> None:
+        """Add what came out elsewhere."""
+        self.made += other.made
+        self.told += other.told
+        self.lost += other.lost
+        self.duplicated += other.duplicated
+        self.wrong += other.wrong
+        self.worst_delay = max(self.worst_delay, other.worst_delay)
+        self.complaints += other.complaints
+
+    def blame(self, complaint: str, *, wrong: int = 1) -> None:
+        """Count something as wrong."""
+        self.wrong += wrong
+        self.complaints.append(complaint)
+
+
+class Circumstances(NamedTuple):
+    """What excuses: windows, breaks that may double a message, and stalls (from, to) that may let a copy be late."""
+
+    windows: Sequence[Window] = ()
+    breaks: Sequence[float] = ()
+    stalls: Sequence[tuple[float, float]] = ()
+
+
+NOTHING_HAPPENED = Circumstances()
+
+
+def judge(
+    edges: Mapping[Alert, Sequence[Edge]],
+    messages: Iterable[Message],
+    circumstances: Circumstances = NOTHING_HAPPENED,
+    channels: Sequence[str] = CHANNELS,
+) -> Verdict:
+    """Return the verdict on all that `channels` were told, `messages` in the order of their arrival."""
+    verdict = Verdict()
+    arrived: dict[str, list[Message]] = {channel: [] for channel in channels}
+    for message in messages:
+        if message.channel in arrived:
+            arrived[message.channel].append(message)
+    for channel, received in arrived.items():
+        distinct = _without_copies(received, circumstances, verdict)
+        windows = [window for window in circumstances.windows if window.channel in ("", channel)]
+        told = _by_alert(distinct, verdict)
+        for alert in sorted({*edges, *told}):
+            if alert.rule.startswith(_OWN):
+                _check_order(alert, told[alert], verdict)
+            else:
+                case = _Case(f"{channel}: {alert}", edges.get(alert, ()), told.get(alert, ()), windows)
+                _settle(case, verdict)
+    return verdict
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def _without_copies(messages: Sequence[Message], circumstances: Circumstances, verdict: Verdict) -> list[Message]:
+    """Return the first of each id; count the others."""
+    first: dict[str, Message] = {}
+    latest: dict[Alert, float] = {}
+    excused = Counter[tuple[float, float]]()
+    distinct: list[Message] = []
+    for message in messages:
+        original = first.setdefault(message.id, message) if message.id else message
+        if original is message:
+            distinct.append(message)
+            latest.update((news.alert, message.at) for news in message.news)
+            if not message.id:
+                verdict.blame(f"{message.channel}: no id: {message.title!r}")
+            continue
+        verdict.duplicated += 1
+        is_overtaken = any(latest[news.alert] > original.at for news in message.news)
+        reason = _objection(original, message, circumstances, excused, is_overtaken=is_overtaken)
+        if reason:
+            verdict.blame(f"{message.channel}: {reason}: {message.title!r} id {message.id}")
+    return distinct
+
+
+def _objection(
+    original: Message,
+    copy: Message,
+    circumstances: Circumstances,
+    excused: Counter[tuple[float, float]],
+    *,
+    is_overtaken: bool,
+) -> str:
+    """Return what is wrong with a copy, if anything; `excused` counts copies by the stall that explains them."""
+    if [news[:2] for news in original.news] != [news[:2] for news in copy.news]:
+        return "the same id with other news"
+    breaks = (*circumstances.breaks, *(frozen for frozen, _ in circumstances.stalls))
+    is_unrecorded = any(original.at - GRACE <= at <= min(original.at + RECORDING, copy.at) for at in breaks)
+    if is_unrecorded and not is_overtaken:
+        return ""
+    for stall in circumstances.stalls:
+        frozen, thawed = stall
+        is_of_stall = frozen <= original.at and thawed <= copy.at <= thawed + RECORDING
+        if is_of_stall and excused[stall] < IN_FLIGHT:
+            excused[stall] += 1
+            return ""
+    return "told again after later news" if is_unrecorded else "told twice without a cause"
+
+
+def _by_alert(messages: Sequence[Message], verdict: Verdict) -> dict[Alert, list[tuple[News, float]]]:
+    """Return the news of each alert; of pictures only what they change."""
+    told: dict[Alert, list[tuple[News, float]]] = {}
+    for message in messages:
+        for news in message.news:
+            if news.kind not in (FIRING, RESOLVED):
+                verdict.blame(f"{message.channel}: unexpected kind: {message.title!r}")
+                continue
+            before = told.setdefault(news.alert, [])
+            if not (message.is_picture and before and before[-1][0].kind == news.kind):
+                before.append((news, message.at))
+    return told
+
+
+def _check_order(alert: Alert, told: Sequence[tuple[News, float]], verdict: Verdict) -> None:
+    """Complain of two firings of the same alert in a row, or two resolves."""
+    kinds = [news.kind for news, _ in told]
+    for first, second in pairwise(kinds):
+        if first == second:
+            verdict.blame(f"{alert}: {first} twice")
+
+
+# --- the alignment ---------------------------------------------------------------------------------------------------
+
+
+class _Case(NamedTuple):
+    """One alert on one channel."""
+
+    name: str
+    edges: Sequence[Edge]
+    told: Sequence[tuple[News, float]]
+    windows: Sequence[Window]
+
+    def stretch(self, start: float, end: float, windows: Sequence[Window]) -> float:
+        """Return the longest time from `start` to `end` outside of `windows`, which are in order, and their GRACE."""
+        longest = 0.0
+        for window in windows:
+            if window.end + GRACE > start:
+                longest = max(longest, min(window.start, end) - start)
+                start = max(start, window.end + GRACE)
+        return max(longest, end - start)
+
+    def cost(self, first: int, claimed: Edge | None) -> int:
+        """Return how many of the two edges from `first` on are lost if nobody tells them before `claimed`."""
+        start, end = self.edges[first].by, self.edges[first + 1].since
+        if self.stretch(start, end, self.windows) >= GRACE:
+            return 2
+        if not self.edges[first].is_firing:
+            return 0
+        blind = [window for window in self.windows if not window.is_watched]
+        if self.stretch(start, end, blind) < GRACE:
+            return 0
+        horizon = max((window.end for window in self.windows if window.start < end and window.end > start), default=end)
+        return 0 if claimed is not None and claimed.since <= horizon + GRACE else 2
+
+    def skipped(self, start: int, stop: int, claimed: Edge | None) -> int:
+        """Return how many edges are lost if those from `start` to before `stop` are told by nobody."""
+        return sum(self.cost(first, claimed) for first in range(start, stop - 1, 2))
+
+    def is_late(self, first: int) -> bool:
+        """Return whether the firing at the edge `first` ought to have been told before its end."""
+        return self.stretch(self.edges[first].by, self.edges[first + 1].since, self.windows) >= LATE
+
+    def tail(self, start: int) -> float:
+        """Return the cost of telling nothing from the edge `start` on."""
+        rest = len(self.edges) - start
+        return self.skipped(start, start + rest - rest % 2, None) + (1 + _WRONG) * (rest % 2)
+
+    def delay(self, edge: Edge, at: float) -> float:
+        """Return the seconds from an edge to its message that no window excuses."""
+        due = edge.by
+        for window in self.windows:
+            if window.start <= due + GRACE and window.end > due:
+                due = window.end
+        return max(at - due, 0.0)
+
+
+class _Step(NamedTuple):
+    """One message laid against the edges `first` to before `stop`; none if they are the same: nothing is told by it."""
+
+    news: News
+    at: float
+    skipped_from: int
+    first: int
+    stop: int
+
+
+class _Path(NamedTuple):
+    """The cheapest way to where it leads."""
+
+    cost: float
+    step: _Step | None = None
+    before: _Path | None = None
+
+    def steps(self) -> list[_Step]:
+        """Return all steps, the first one first."""
+        found: list[_Step] = []
+        path: _Path | None = self
+        while path is not None:
+            if path.step is not None:
+                found.append(path.step)
+            path = path.before
+        return found[::-1]
+
+
+def _align(case: _Case) -> tuple[_Path, int]:
+    """Return the cheapest way to lay the messages against the edges, and how many edges it comes to."""
+    best = {0: _Path(0.0)}
+    for news, at in case.told:
+        reached: dict[int, _Path] = {}
+        for place, path in best.items():
+            rejected = _Step(news, at, place, place, place)
+            _improve(reached, place, _Path(path.cost + _WRONG, rejected, path))
+            for first, stop in _claims(case, place, news, at):
+                cost = case.skipped(place, first, case.edges[stop - 1])
+                cost += stop - first == 2 and case.is_late(first)
+                _improve(reached, stop, _Path(path.cost + cost, _Step(news, at, place, first, stop), path))
+        best = reached
+    place = min(best, key=lambda place: best[place].cost + case.tail(place))
+    return best[place], place
+
+
+def _claims(case: _Case, place: int, news: News, at: float) -> Iterator[tuple[int, int]]:
+    """Yield which edges, from and to before, a message may tell when those before `place` are done with."""
+    for stop in range(place + 1, len(case.edges) + 1):
+        edge = case.edges[stop - 1]
+        if edge.since > at:
+            return
+        if edge.is_firing is not (news.kind == FIRING):
+            continue
+        if (stop - place) % 2:
+            yield stop - 1, stop
+        elif news.kind == RESOLVED and news.has_both_times:
+            yield stop - 2, stop
+
+
+def _improve(reached: dict[int, _Path], place: int, path: _Path) -> None:
+    if path.cost < reached.get(place, _Path(inf)).cost:
+        reached[place] = path
+
+
+def _settle(case: _Case, verdict: Verdict) -> None:
+    """Add what came out for one alert on one channel."""
+    path, place = _align(case)
+    verdict.made += len(case.edges)
+    for step in path.steps():
+        if step.first == step.stop:
+            verdict.blame(f"{case.name}: {step.news.kind} at {step.at:.3f} tells nothing that happened and was untold")
+            continue
+        verdict.told += step.stop - step.first
+        if step.stop - step.first == 2 and case.is_late(step.first):
+            verdict.lost += 1
+            verdict.told -= 1
+            verdict.complaints.append(
+                f"{case.name}: the firing at {case.edges[step.first].by:.3f} was told by its end only"
+            )
+        _count_lost(case, step.skipped_from, step.first, case.edges[step.stop - 1], verdict)
+        delays = (case.delay(edge, step.at) for edge in case.edges[step.stop - 1 : step.stop])
+        verdict.worst_delay = max(verdict.worst_delay, *delays)
+    rest = (len(case.edges) - place) % 2
+    _count_lost(case, place, len(case.edges) - rest, None, verdict)
+    if rest:
+        verdict.lost += 1
+        edge = case.edges[-1]
+        verdict.blame(
+            f"{case.name}: the end is told as {'resolved' if edge.is_firing else 'firing'}, "
+            f"but at {edge.by:.3f} (revision {edge.revision}) it {'fired' if edge.is_firing else 'ended'}"
+        )
+
+
+def _count_lost(case: _Case, start: int, stop: int, claimed: Edge | None, verdict: Verdict) -> None:
+    """Count the pairs of edges that somebody ought to have told."""
+    for first in range(start, stop - 1, 2):
+        lost = case.cost(first, claimed)
+        if lost:
+            verdict.lost += lost
+            begun, ended = case.edges[first], case.edges[first + 1]
+            what = "firing" if begun.is_firing else "the end of firing"
+            verdict.complaints.append(
+                f"{case.name}: {what} from {begun.by:.3f} to {ended.since:.3f} (revisions {begun.revision} to "
+                f"{ended.revision}) was not told"
+            )
