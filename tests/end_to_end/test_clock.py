@@ -21,7 +21,8 @@ PLACES = ("lib/*/faketime", "lib/faketime", "lib64/faketime", "local/lib/faketim
 LIBRARY = next((found for place in PLACES for found in Path("/usr").glob(f"{place}/libfaketimeMT.so.1")), None)
 HOUR = 3600
 FOR = 3.0
-LONGER_THAN_THE_LEASE = 4.0
+TTL = 5
+LONGER_THAN_THE_LEASE = TTL + 1.0
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian: faketime)")
 
@@ -74,7 +75,8 @@ def daemon(tmp_path: Path, etcd: EtcdServer, clock: Clock) -> Iterator[DaemonPro
 def test_a_secretary_keeps_its_key(etcd: EtcdServer, service: Service, clock: Clock, tmp_path: Path) -> None:
     """No key event, and the lease is the same one, for longer than that would last by itself."""
     log = tmp_path / "secretary.log"
-    with Keys(etcd) as keys, secretary(etcd, *of(service), log=log, variables=clock.variables) as process:
+    flags = (*of(service), "--ttl", f"{TTL}s")
+    with Keys(etcd) as keys, secretary(etcd, *flags, log=log, variables=clock.variables) as process:
         keys.wait_for(UP)
         lease = lease_of(etcd)
         for offset in (HOUR, -HOUR):
