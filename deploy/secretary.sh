@@ -381,14 +381,16 @@ note() {
   has_trouble=$(($1 != 0))
 }
 
-# Announces the stop within 1.5 s: the last words are said beside a clock that they stop when they are done.
+# Announces the stop within 1.5 s: the last words are said beside a clock that they stop when they are done. They are
+# said twice if need be: a revocation that was on its way when the signal came can end the lease between two of them.
 stop() {
   trap '' TERM INT
   kill ${child:+"$child"} ${sleeper:+"$sleeper"} 2>/dev/null
   [ "$was_ever_held" = 1 ] || exit 0
   sleep 1.5 &
   clock=$!
-  (let_go "$(announcement stopped)" && : >"$folder/told" && kill -s KILL "$clock") 2>/dev/null &
+  value=$(announcement stopped)
+  ({ let_go "$value" || let_go "$value"; } && : >"$folder/told" && kill -s KILL "$clock") 2>/dev/null &
   wait "$clock" 2>/dev/null
   if [ -e "$folder/told" ]; then say "stopped, removed"; else
     say "etcd is out of reach, so the stop is not announced; the key ends with its lease within $((ttl / 1000)) s"

@@ -17,13 +17,14 @@ import time
 import urllib.request
 from contextlib import ExitStack, suppress
 from functools import cache
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Self
 
 from alertd.etcd.embedded import find_program
 from alertd.tether import tethered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -32,13 +33,37 @@ QUICK = ("--heartbeat-interval=20", "--election-timeout=200")
 CARELESS = "--unsafe-no-fsync"
 """It may lose data on a power cut, and is quicker; releases before 3.5 do not know that."""
 
+_BLOCK = 200
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Return the ports of this process, round and round.
+
+    They are a block that it claims for as long as it lives, below those that the system gives to who does not care: so
+    neither a process beside it nor a connection takes one between the answer and its use. The claim is the name of a
+    socket, which goes with the process.
+    """
+    for first in range(10_000, 30_000, _BLOCK):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0alertd-test-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()
+        return cycle(range(first, first + _BLOCK))
+    raise AssertionError("all ports are claimed by other tests")
+
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens on, and that is nobody else's for the next 200 calls."""
+    for port in islice(_own_ports(), _BLOCK):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    raise AssertionError("something listens on each port of this process")
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 15.0) -> None:

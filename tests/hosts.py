@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -26,6 +27,7 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
+@cache
 def why_not() -> str:
     """Return why hosts cannot be made here, empty if they can."""
     if shutil.which("ip") is None:

@@ -77,6 +77,31 @@ def test_a_stop_is_announced_while_the_service_fails(shared_etcd: EtcdServer, se
         assert keys.seen[3:] == [{**UP, "status": "stopped"}, None]
 
 
+REFUSES_ONCE = """#!/bin/sh
+case $* in *txn*) rm {folder}/refuse 2>/dev/null && echo "Error: requested lease not found" >&2 && exit 1;; esac
+exec {etcdctl} "$@"
+"""
+
+
+def test_a_stop_is_announced_though_the_lease_ends_meanwhile(
+    shared_etcd: EtcdServer, service: Service, tmp_path: Path
+) -> None:
+    """As when the signal comes while the lease of a service that failed is being revoked."""
+    etcdctl = tmp_path / "etcdctl"
+    etcdctl.write_text(REFUSES_ONCE.format(folder=tmp_path, etcdctl=shutil.which("etcdctl")))
+    etcdctl.chmod(0o755)
+    flags = (*of(service), "--every", "9s", "--timeout=8s", "--ttl=20s")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    with Keys(shared_etcd) as keys, secretary(shared_etcd, *flags, PATH=path) as process:
+        keys.wait_for(UP)
+        (tmp_path / "refuse").touch()
+        process.terminate()
+        assert process.wait(5) == 0
+        assert not (tmp_path / "refuse").exists()
+        wait_until(lambda: len(keys.seen) == 3, "the stop is seen")
+        assert keys.seen == [UP, {**UP, "status": "stopped"}, None]
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGSTOP])
 def test_one_that_dies_or_hangs_loses_its_lease(
     shared_etcd: EtcdServer, service: Service, ending: signal.Signals

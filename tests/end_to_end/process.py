@@ -22,8 +22,12 @@ ROUTES = "routes: [{default: true, group_wait: 0s, group_interval: 0s}]\n"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment without what alertd would read from it, and with `variables`."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ALERTD_", "ETCD"))}
+    """Return the environment without what alertd would read from it, and with `variables`.
+
+    Also without the size of a terminal, which readline leaves there for the processes that it starts.
+    """
+    read = ("ALERTD_", "ETCD", "COLUMNS", "LINES")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(read)}
     return {**plain, **variables}
 
 

@@ -18,7 +18,8 @@ from tests.sinks import HttpInbox
 
 HOUR = 3600
 FOR = 3.0
-LONGER_THAN_THE_LEASE = 4.0
+TTL = 5
+LONGER_THAN_THE_LEASE = TTL + 1.0
 
 AUDITING_OFTEN = """
 import structlog
@@ -65,7 +66,8 @@ def daemon(tmp_path: Path, etcd: EtcdServer, clock: WallClock) -> Iterator[Daemo
 def test_a_secretary_keeps_its_key(etcd: EtcdServer, service: Service, clock: WallClock, tmp_path: Path) -> None:
     """No key event, and the lease is the same one, for longer than that would last by itself."""
     log = tmp_path / "secretary.log"
-    with Keys(etcd) as keys, secretary(etcd, *of(service), log=log, variables=clock.variables) as process:
+    flags = (*of(service), "--ttl", f"{TTL}s")
+    with Keys(etcd) as keys, secretary(etcd, *flags, log=log, variables=clock.variables) as process:
         keys.wait_for(UP)
         lease = lease_of(etcd)
         for offset in (HOUR, -HOUR):

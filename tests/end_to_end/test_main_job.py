@@ -23,10 +23,11 @@ def lease(etcd: EtcdServer, seconds: int) -> str:
 
 def test_from_a_lease_that_ends_to_the_webhook(etcd: EtcdServer, inbox: HttpInbox, daemon: DaemonProcess) -> None:
     """Two up: silence. A lease ends: firing within 1 s, expired. Removed: deleted. Put back: exactly one resolved."""
-    short, long = lease(etcd, 2), lease(etcd, 600)
-    etcd.ctl("put", f"--lease={short}", "/services/apache/172.31.14.97", '{"host": "core01", "port": 8080}')
-    etcd.ctl("put", f"--lease={long}", "/services/apache/172.31.14.98", "172.31.14.98:8080")
+    first = ("/services/apache/172.31.14.97", '{"host": "core01", "port": 8080}')
+    etcd.ctl("put", f"--lease={lease(etcd, 600)}", *first)
+    etcd.ctl("put", f"--lease={lease(etcd, 600)}", "/services/apache/172.31.14.98", "172.31.14.98:8080")
     daemon.write_rules(MINIMUM, inbox).start()
+    etcd.ctl("put", f"--lease={lease(etcd, 2)}", *first)
     assert inbox.received == []
 
     wait_until(lambda: not etcd.ctl("get", "/services/apache/172.31.14.97"), "the lease ends")

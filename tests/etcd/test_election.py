@@ -244,10 +244,10 @@ def test_work_that_breaks_is_not_hidden(shared_etcd: EtcdServer, key: bytes) -> 
 def test_who_leads_is_said_once_by_each(shared_etcd: EtcdServer, key: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """By name; looking again at the same leader says nothing."""
     caplog.set_level(logging.INFO, "alertd.etcd")
-    settings = ElectionSettings(ttl=2, trust=1.2, answer_within=0.3, retry=0.05, look_again=0.05)
+    settings = ElectionSettings(ttl=60, trust=50.0, retry=0.05, look_again=0.05)
 
     async def story() -> None:
-        async with replica(shared_etcd.endpoint, key, "one") as one:
+        async with replica(shared_etcd.endpoint, key, "one", PATIENT) as one:
             await leading(one)
             async with replica(shared_etcd.endpoint, key, "two", settings) as two:
                 await until(lambda: two.election._holder, "the other stands by")

@@ -192,8 +192,9 @@ def test_thousands_of_leases_ending_at_once_are_all_told_apart(shared_etcd: Etcd
     """2,000 leases end together; no key is merely missed, and the order of revisions is kept."""
 
     async def story() -> None:
-        async with following(shared_etcd.endpoint, prefix=prefix) as (client, follower):
-            leases = await asyncio.gather(*(client.lease_grant(2) for _ in range(2000)))
+        patient = EtcdSettings((shared_etcd.endpoint,), timeout=10.0)
+        async with following(login=patient, prefix=prefix) as (client, follower):
+            leases = await asyncio.gather(*(client.lease_grant(5) for _ in range(2000)))
             puts = (client.put(prefix + b"s/%d" % lease, b"", lease=lease) for lease in leases)
             await asyncio.gather(*puts)
             await until(lambda: len(follower.events) == 4000, "all keys came and went")

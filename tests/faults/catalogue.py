@@ -10,27 +10,16 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from alertd.delivery.outbox import Step
 from tests import hosts
 from tests.faketime import LIBRARY
 from tests.faults import chaos, daemon_faults, data_faults, etcd_faults, partition, target_faults
 from tests.faults.reading import WEBHOOK
 from tests.faults.sink import HANGS, REFUSES, TRICKLES
 from tests.faults.stage import Setup, Stage
-from tests.faults.steps import IS_DURABLE, STEPS
 
 BULK = {"web": 3, "pay": 2, "bulk": 120}
 CROWD = {"web": 3, "pay": 2, "bulk": 300}
-
-
-@cache
-def durable() -> str:
-    """Return why what outlives a daemon cannot be tried here."""
-    return "" if IS_DURABLE else "what is told does not outlive the daemon yet"
-
-
-def deadlines() -> str:
-    """Return why a target that answers a byte a second for ever cannot be tried here."""
-    return "" if IS_DURABLE else "an attempt at a target has no end of its own yet"
 
 
 @cache
@@ -101,32 +90,32 @@ _NOSPACE = Setup(etcd_flags=(f"--quota-backend-bytes={16 << 20}",), patience=40.
 
 def _deaths() -> list[Fault]:
     """Return the faults that kill the daemon at each step of a delivery."""
-    alone = [Fault(f"killed when {step}", daemon_faults.die_at(step, 6), needs=(durable,), long=20) for step in STEPS]
+    alone = [Fault(f"killed when {step}", daemon_faults.die_at(step, 6), long=20) for step in Step]
     beside = [
         Fault(
             f"killed when {step}, beside a standby",
             daemon_faults.die_at_beside_standby(step, 6),
             _TWO,
-            (durable,),
+            (),
             short=0,
             long=10,
         )
-        for step in STEPS
+        for step in Step
     ]
     return alone + beside
 
 
 FAULTS = (
-    Fault("leader killed", partial(daemon_faults.kill_leader, times=8), _TWO, (durable,), long=20),
-    Fault("only daemon killed", partial(daemon_faults.kill_only_daemon, times=8), needs=(durable,), long=20),
-    Fault("standby killed", partial(daemon_faults.kill_standby, times=5), _TWO, (durable,), long=10),
+    Fault("leader killed", partial(daemon_faults.kill_leader, times=8), _TWO, long=20),
+    Fault("only daemon killed", partial(daemon_faults.kill_only_daemon, times=8), long=20),
+    Fault("standby killed", partial(daemon_faults.kill_standby, times=5), _TWO, long=10),
     *_deaths(),
-    Fault("handover on SIGTERM", daemon_faults.hand_over, _TWO, (durable,)),
-    Fault("only daemon restarted while things change", daemon_faults.restart_only_daemon, needs=(durable,)),
-    Fault("three daemons restarted in turn", daemon_faults.roll, _THREE, (durable,)),
-    Fault("leader frozen past its lease, then goes on", daemon_faults.freeze_leader, _TWO, (durable,)),
-    Fault("leader frozen about as long as its lease", daemon_faults.freeze_leader_shortly, _TWO, (durable,), short=0),
-    Fault("rules broken at a restart", daemon_faults.start_on_broken_rules, needs=(durable,)),
+    Fault("handover on SIGTERM", daemon_faults.hand_over, _TWO),
+    Fault("only daemon restarted while things change", daemon_faults.restart_only_daemon),
+    Fault("three daemons restarted in turn", daemon_faults.roll, _THREE),
+    Fault("leader frozen past its lease, then goes on", daemon_faults.freeze_leader, _TWO),
+    Fault("leader frozen about as long as its lease", daemon_faults.freeze_leader_shortly, _TWO, short=0),
+    Fault("rules broken at a restart", daemon_faults.start_on_broken_rules),
     Fault("rules broken at a reload", daemon_faults.break_rules_live, long=3),
     Fault("etcd frozen", etcd_faults.freeze),
     Fault("packets dropped, connections open", etcd_faults.drop_packets, _PROXY),
@@ -137,42 +126,42 @@ FAULTS = (
     Fault("etcd's leader killed", etcd_faults.kill_etcd_leader, _MEMBERS),
     Fault("etcd's leader frozen", etcd_faults.freeze_member, _MEMBERS),
     Fault("all members down and back", etcd_faults.kill_all_members, _MEMBERS),
-    Fault("compaction while the daemon is down", etcd_faults.compact_while_down, needs=(durable,)),
+    Fault("compaction while the daemon is down", etcd_faults.compact_while_down),
     Fault("compaction while cut off", etcd_faults.compact_while_cut_off, _PROXY),
     Fault("compaction exactly at the next revision", etcd_faults.compact_at_cursor, _PROXY),
     Fault("restored from an older snapshot", etcd_faults.restore_snapshot, is_old_ok=False),
     Fault("another cluster at the same address", etcd_faults.replace_cluster),
     Fault("20,000 keys written while cut off", etcd_faults.change_much_while_cut_off, _PROXY, long=4),
     Fault("authentication switched on, tokens forgotten", etcd_faults.switch_auth_on),
-    Fault("TLS with a wrong authority", etcd_faults.mistrust, needs=(durable,), long=4),
+    Fault("TLS with a wrong authority", etcd_faults.mistrust, long=4),
     Fault("etcd full: writes refused, keys expire", etcd_faults.fill_up, _NOSPACE, long=4),
     Fault("transaction of 120 operations", data_faults.large_transaction, _GROUPS),
     Fault("deleted and made again in one batch", data_faults.delete_and_recreate),
     Fault("keys change their leases", data_faults.change_leases),
     Fault("300 leases' keys end at once", data_faults.end_many_leases, Setup(services=CROWD, has_groups=True)),
     Fault("values of 1 MiB, binary, NaN, deep", data_faults.strange_values),
-    Fault("wall clock stepped", data_faults.step_wall_clock, needs=(durable, faketime)),
-    Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(durable, mounts), long=4),
+    Fault("wall clock stepped", data_faults.step_wall_clock, needs=(faketime)),
+    Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(mounts), long=4),
     Fault("target refuses", target_faults.misbehave(REFUSES), _SLOW_TARGET),
     Fault("target gone, then back", target_faults.vanish, Setup(patience=60.0, has_target_proxy=True)),
     Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=4),
-    Fault("target trickles", target_faults.misbehave(TRICKLES), _SLOW_TARGET, (deadlines,), long=4),
+    Fault("target trickles", target_faults.misbehave(TRICKLES), _SLOW_TARGET, long=4),
     Fault("target accepts and breaks off", target_faults.accept_and_break_off, _SLOW_TARGET),
-    Fault("leader killed while a target refuses", target_faults.die_while_refused, _SLOW_TARGET_OF_TWO, (durable,)),
-    Fault("half of all instances expire: registry suspect", data_faults.suspect, _SUSPECT, (durable,), long=4),
-    Fault("etcd away longer than allowed", data_faults.registry_away, _AWAY, (durable,), long=4),
+    Fault("leader killed while a target refuses", target_faults.die_while_refused, _SLOW_TARGET_OF_TWO),
+    Fault("half of all instances expire: registry suspect", data_faults.suspect, _SUSPECT, (), long=4),
+    Fault("etcd away longer than allowed", data_faults.registry_away, _AWAY, (), long=4),
     Fault(
         "random faults, three members, three daemons",
         chaos.twenty_seconds,
         Setup(members=3, replicas=3, patience=60.0),
-        (durable,),
+        (),
         long=0,
     ),
     Fault(
         "five minutes of random faults, three of each",
         chaos.five_minutes,
         Setup(members=3, replicas=3, patience=60.0),
-        (durable,),
+        (),
         short=0,
         long=4,
     ),

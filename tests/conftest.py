@@ -1,0 +1,42 @@
+"""How all tests run: side by side if pytest is asked to (`tests/run` does), on a machine that is busy with that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+TOGETHER = ("tests/demo/test_demo.py", "tests/end_to_end/test_hosts.py", "tests/end_to_end/test_roles.py")
+"""Files whose tests share what takes seconds to make: one process runs all of such a file."""
+LONGEST = "tests/end_to_end/test_faults.py::test_etcd_frozen"
+
+settings.register_profile("busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each process the next test when it is done, but the files of `TOGETHER` first, and as a whole.
+
+    The groups of xdist's own would do if it knew how this pytest names tests.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return what a test is given out with."""
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Share the tests out so, unless another way is asked for."""
+    return Scheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that nobody waits for it in the end."""
+    items.sort(key=lambda item: item.nodeid != LONGEST)
