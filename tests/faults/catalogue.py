@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from alertd.delivery.outbox import Step
 from tests import hosts
+from tests.etcd_server import program
 from tests.faketime import LIBRARY
 from tests.faults import chaos, daemon_faults, data_faults, etcd_faults, partition, target_faults
 from tests.faults.reading import WEBHOOK
@@ -184,6 +184,6 @@ def _version_of(program: str) -> str:
 
 
 def programs() -> tuple[str, ...]:
-    """Return the etcds to run on, the one on the path first."""
-    assert shutil.which("etcd"), "there is no etcd on the path; see deploy/venv"
-    return ("etcd", old_etcd()) if old_etcd() else ("etcd",)
+    """Return the etcds to run on, the one that all faults run on first."""
+    found = program("etcd")
+    return (found, old_etcd()) if old_etcd() else (found,)

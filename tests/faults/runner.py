@@ -45,7 +45,7 @@ class Run(NamedTuple):
     @property
     def name(self) -> str:
         """What the run is called in messages."""
-        version = " on etcd 3.4" if self.program != "etcd" else ""
+        version = " on etcd 3.4" if self.program != programs()[0] else ""
         return f"{self.fault.name} #{self.number}{version}"
 
 

@@ -78,7 +78,7 @@ def rules_of(setup: Setup, receivers: Receivers) -> str:
 class Stage:
     """One run's etcd, daemons, receivers and services; `program` is the etcd to run, `seed` makes it repeatable."""
 
-    def __init__(self, folder: Path, setup: Setup, seed: int, program: str = "etcd") -> None:
+    def __init__(self, folder: Path, setup: Setup, seed: int, program: str = "") -> None:
         self.folder = folder
         self.setup = setup
         self.random = Random(seed)  # noqa: S311 - to be repeatable
