@@ -152,6 +152,8 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._judged = asyncio.Event()
         self._judged_at: Instant | None = None
+        self._has_recalled = False
+        """Whether the first snapshot tells what happened since, not only what there is."""
         self._heard_at = 0.0
         self._trouble = Trouble("the watch on etcd does not work")
         self._begun_at = read_clock()
@@ -264,7 +266,7 @@ class Daemon:
         backoff, trouble = Backoff(0.1, 5.0), self._trouble
         while True:
             try:
-                keeper.recall(await store.read(STATE, CHECKPOINT))
+                self._has_recalled = keeper.recall(await store.read(STATE, CHECKPOINT))
             except EtcdUnavailable as error:
                 trouble.note(error, time.monotonic())
                 await asyncio.sleep(backoff.next_delay())
@@ -301,7 +303,7 @@ class Daemon:
         for action in actions:
             self._hand_on(action)
         if actions:
-            if self._judged.is_set():
+            if self._judged.is_set() or self._has_recalled:
                 chronicle.log_actions(actions)
             if self._people is not None:
                 self._people.heed(actions)

@@ -73,13 +73,16 @@ class Keeper:
 
     # --- recalling ---------------------------------------------------------------------------------------------------
 
-    def recall(self, documents: Documents) -> None:
-        """Let the engine know what was kept, and the watch from where to go on; to be called before it follows."""
+    def recall(self, documents: Documents) -> bool:
+        """Let the engine know what was kept, and the watch from where to go on; to be called before it follows.
+
+        Return whether there was anything.
+        """
         for name in documents.damaged:
             _log.warning("what was kept there cannot be read, and is found out anew", key=name)
         checkpoint = documents.contents.get(CHECKPOINT)
         if checkpoint is None:
-            return
+            return False
         now = self._clock()
         states = {name.removeprefix(STATE): each for name, each in documents.contents.items() if name != CHECKPOINT}
         for error in self._engine.recall(states, now):
@@ -89,6 +92,7 @@ class Keeper:
             self._watch.resume(self._bookmark)
             _log.info("recalled", services=len(states), revision=self._bookmark.revision)
         self._engine.take_touched()
+        return True
 
     def check_history(self) -> None:
         """See whether the watch shows the history that was recalled: in another, revisions cannot be compared."""

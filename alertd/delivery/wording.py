@@ -93,7 +93,12 @@ class Times:
         return f"since {self._moment(at, gap)}"
 
     def stretch(self, start: Instant, end: Instant, gap: Instant | None) -> str:
-        """`from 04:12:41 to 04:16:01 CEST, 3m 20s`; the duration is the monotonic clock's."""
+        """`from 04:12:41 to 04:16:01 CEST, 3m 20s`; the duration is the monotonic clock's.
+
+        Of what lies within a `gap` no more is known than that: `between 04:12:41 and 04:16:01 CEST, began and ended`.
+        """
+        if gap is not None and start.mono >= gap.mono:
+            return f"between {self.clock(gap)} and {self.stamp(end)}, began and ended"
         change = self._zone_name(start) != self._zone_name(end)
         first = self.stamp(start) if change else self.clock(start)
         lasted = span(end.mono - start.mono)

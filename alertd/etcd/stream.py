@@ -4,7 +4,7 @@ A watch that says nothing proves nothing: the stream asks etcd for its progress 
 if nothing at all comes back. It asks only while its reader waits, so a slow consumer is never taken for a dead etcd.
 
 A progress answer may overtake events that are still on their way (etcd#15220, before 3.4.25 and 3.5.8). Its revision
-therefore counts as `passed` only once the answer to a *later* question has come and no event up to it came between.
+therefore counts as `passed` only once another answer has come a good while later, and no event up to it came between.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _ANSWER = -1
 """The watch id of an answer to a question; etcd's own progress notes, every ten minutes, bear the watch's."""
 _SECOND_QUESTION_AFTER = 1.0
 """Seconds; far longer than a progress answer overtakes events on a server that is not busy with them."""
+_FIRST_ANSWER_AFTER = 0.2
+"""Seconds after which the first question is asked again: while a watch is catching up, etcd drops it."""
 _HAS_LEADER = ("hasleader", "true")
 """etcd ends the stream when the member it runs on has lost its leader."""
 
@@ -69,7 +71,7 @@ class WatchStream:
         self._reading_since = 0.0
         self._asked_at = 0.0
         self._promised = 0
-        self._repeated = 0
+        self._promised_at = 0.0
         self._broken: EtcdUnavailable | None = None
 
     async def open(self, prefix: bytes, start_revision: int) -> None:
@@ -140,10 +142,10 @@ class WatchStream:
             if self._promised and response.events[0].kv.mod_revision <= self._promised:
                 self._promised = 0
         elif response.watch_id == _ANSWER:
-            self.passed = max(self.passed, self._promised)
-            self._promised = 0 if self._repeated else response.header.revision
-            self._repeated = max(0, self._repeated - 1)
             self._asked_at = 0.0
+            if not self._promised or self.alive_at - self._promised_at >= self._apart:
+                self.passed = max(self.passed, self._promised)
+                self._promised, self._promised_at = response.header.revision, self.alive_at
 
     async def _keep_asking(self) -> None:
         """Ask for progress at once, soon again and then regularly; end the call when etcd is silent.
@@ -152,7 +154,7 @@ class WatchStream:
         """
         pause = min(_SECOND_QUESTION_AFTER, self._settings.progress_every)
         try:
-            await self._ask()
+            await self._ask_until_answered()
             while self._broken is None:
                 await asyncio.sleep(pause)
                 pause = self._settings.progress_every
@@ -160,6 +162,21 @@ class WatchStream:
                     await self._ask()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return
+
+    async def _ask_until_answered(self) -> None:
+        """Ask for the first time, and again soon if there is no answer; for as long as etcd may be silent."""
+        await self._ask()
+        for _ in range(int(self._settings.progress_every / _FIRST_ANSWER_AFTER)):
+            await asyncio.sleep(_FIRST_ANSWER_AFTER)
+            if self._promised or self.passed or self._broken is not None:
+                return
+            if self._reading_since:
+                await self._ask()
+
+    @property
+    def _apart(self) -> float:
+        """Seconds between an answer and the one that confirms it; some are given away to a clock that is not exact."""
+        return 0.8 * min(_SECOND_QUESTION_AFTER, self._settings.progress_every)
 
     async def _ask(self) -> None:
         self._asked_at = time.monotonic()
@@ -180,7 +197,6 @@ class WatchStream:
         if silent < self._settings.progress_every * 0.9:
             return False
         if heard > self._asked_at:
-            self._repeated += 1
             return True
         self.break_off(EtcdUnavailable(f"etcd at {self.address} has been silent for {silent:.1f} s"))
         return False

@@ -110,3 +110,11 @@ def test_a_raw_value_of_any_size_stays_one_short_line() -> None:
     line = instance_line(up("a", malformed=True, raw="x\n" * 500_000), BERLIN)
     assert "\n" not in line
     assert len(line) < 300
+
+
+def test_what_began_and_ended_in_a_gap_has_no_times_of_its_own() -> None:
+    """Only between which moments it was is known."""
+    gap = at(0)
+    before, end = gap.shifted_to(gap.mono - 60), gap.shifted_to(gap.mono + 60)
+    assert BERLIN.stretch(end, end, gap) == f"between {BERLIN.clock(gap)} and {BERLIN.stamp(end)}, began and ended"
+    assert BERLIN.stretch(before, end, gap).startswith(f"from {BERLIN.clock(before)} until between ")

@@ -140,8 +140,8 @@ FAULTS = (
     Fault("keys change their leases", data_faults.change_leases),
     Fault("300 leases' keys end at once", data_faults.end_many_leases, Setup(services=CROWD, has_groups=True)),
     Fault("values of 1 MiB, binary, NaN, deep", data_faults.strange_values),
-    Fault("wall clock stepped", data_faults.step_wall_clock, needs=(faketime)),
-    Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(mounts), long=4),
+    Fault("wall clock stepped", data_faults.step_wall_clock, needs=(faketime,)),
+    Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(mounts,), long=4),
     Fault("target refuses", target_faults.misbehave(REFUSES), _SLOW_TARGET),
     Fault("target gone, then back", target_faults.vanish, Setup(patience=60.0, has_target_proxy=True)),
     Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=4),
@@ -173,9 +173,9 @@ OLD_PROGRAMS = ("/usr/bin/etcd", "/usr/local/bin/etcd")
 @cache
 def old_etcd() -> str:
     """Return the program of an etcd 3.4 that is installed beside the one on the path, empty if none is."""
-    for program in OLD_PROGRAMS:
-        if Path(program).exists() and "etcd Version: 3.4" in _version_of(program):
-            return program
+    for old in OLD_PROGRAMS:
+        if Path(old).exists() and "etcd Version: 3.4" in _version_of(old):
+            return old
     return ""
 
 

@@ -29,7 +29,7 @@ GROUP_BODY = (
 
 _TITLE = re.compile(r"\[([A-Z]+)(?::\d+)?[^\]]*\] (\S+) (\S+)")
 _LINE = re.compile(r"^ALERT (\w+) (\S+) (\S+) from (.*) to (.*)\.$", re.MULTILINE)
-_BOTH_TIMES = re.compile(r"^from .+ to .+|^between .+ and .+", re.MULTILINE)
+_BOTH_TIMES = re.compile(r"^from .+ (?:to|until) .+|^between .+ and .+", re.MULTILINE)
 _NOT_YET = "0001-01-01T00:00:00Z"
 
 
