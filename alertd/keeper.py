@@ -48,6 +48,12 @@ _FOLLOW_EVERY = 60.0
 _AT_ONCE = 50
 """Services in one transaction."""
 
+_MANY = 10
+"""Services that are touched at once when much happens: then those go first who tell people."""
+
+_AT_LATEST = 4
+"""Rounds that may be put off for that, one after the other."""
+
 
 class _Place(NamedTuple):
     """A moment of the watch: `events` counts those seen by then."""
@@ -67,6 +73,10 @@ class Keeper:
         self._clock = clock
         self._touched: dict[str, None] = {}
         self._written = _Place(0, 0, 0)
+        self._seen = 0
+        """Events by the last round."""
+        self._put_off = 0
+        """Rounds that were put off by now."""
         self._bookmark: Bookmark | None = None
         self._backoff = Backoff(_EVERY, 10.0)
         self._trouble = Trouble("what is known of services cannot be kept")
@@ -106,16 +116,12 @@ class Keeper:
 
     async def keep(self, term: Term) -> None:
         """Write what changes, until `term` is over."""
-        followed_at = time.monotonic()
+        written_at = time.monotonic()
         while not term.is_over:
-            has_news = self._watch.counters.events > self._written.events
-            is_due = has_news and time.monotonic() - followed_at > _FOLLOW_EVERY
             try:
-                if not self._engine.is_catching_up:
-                    self._touched |= dict.fromkeys(self._engine.take_touched())
-                    if self._touched or is_due or not self._written.revision:
-                        await self._write(term)
-                        followed_at = time.monotonic()
+                if self._is_due(time.monotonic() - written_at):
+                    await self._write(term)
+                    written_at = time.monotonic()
             except NotLeading:
                 return
             except EtcdUnavailable as error:
@@ -125,6 +131,19 @@ class Keeper:
                 self._backoff.reset()
                 self._trouble.end(time.monotonic())
                 await asyncio.sleep(_EVERY)
+
+    def _is_due(self, since: float) -> bool:
+        """Tell whether to write now, `since` seconds after it was done last."""
+        if self._engine.is_catching_up:
+            return False
+        self._touched |= dict.fromkeys(self._engine.take_touched())
+        seen, self._seen = self._seen, self._watch.counters.events
+        if not self._touched:
+            has_news = self._seen > self._written.events
+            return not self._written.revision or (has_news and since > _FOLLOW_EVERY)
+        is_busy = len(self._touched) > _MANY and self._seen > seen
+        self._put_off = self._put_off + 1 if is_busy and self._put_off < _AT_LATEST else 0
+        return not self._put_off
 
     async def _write(self, term: Term) -> None:
         """Write the services that were touched, then up to which revision that is all."""

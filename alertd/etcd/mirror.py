@@ -60,13 +60,16 @@ class Source(Protocol):
 class MirrorSettings:
     """How writing goes.
 
-    `every` is the least pause between two rounds, `retry_cap` the longest after a failure, both in seconds. A
+    `every` is the least pause between two rounds, `retry_cap` the longest after a failure, both in seconds. Where a
+    `crowd` of documents is marked at once, its writing begins `crowd_pause` seconds later, sooner for fewer. A
     transaction has at most so many `operations` (etcd takes 128) and so many `transaction_bytes` (etcd takes 1.5
     MiB), and no document is larger than `document_bytes`.
     """
 
     every: float = 0.2
     retry_cap: float = 5.0
+    crowd: int = 2_000
+    crowd_pause: float = 2.0
     operations: int = 100
     transaction_bytes: int = 512 << 10
     document_bytes: int = 1 << 20
@@ -129,9 +132,14 @@ class Mirror:
                     self._trouble.end(time.monotonic())
                     await asyncio.sleep(self._settings.every)
                     await self._wake.wait()
+                    await asyncio.sleep(self._pause())
         finally:
             self._is_leading = False
             self._marked.clear()
+
+    def _pause(self) -> float:
+        """Return how long to let those go first who tell people: the more there is to show, the longer."""
+        return min(len(self._marked) / self._settings.crowd, 1.0) * self._settings.crowd_pause
 
     async def _wait_after(self, error: EtcdUnavailable) -> None:
         """Let etcd rest; tell what an operator must mend, while that etcd is away is told by those who watch it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import engine, live, rest
+from tests.bench import durable, engine, live, rest
 
 PARTS = {
     "engine": engine.run,
@@ -12,6 +12,9 @@ PARTS = {
     "latency": live.latency,
     "start": live.start,
     "commands": live.commands,
+    "mass": durable.mass,
+    "outbox": durable.outbox,
+    "takeover": durable.takeover,
     "rest": rest.rest,
 }
 
