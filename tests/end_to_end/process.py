@@ -107,6 +107,12 @@ class DaemonProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it without warning, and wait until it is gone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""
         assert self.process is not None
@@ -118,5 +124,4 @@ class DaemonProcess:
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()

@@ -1,4 +1,4 @@
-"""The case, on hosts of its own: three run etcd, a service and its secretary; a fourth runs alertd and takes the mail.
+"""The case, on hosts of its own: three run etcd, a service and its secretary; two run alertd, one takes the mail.
 
 Whatever happens to a host is told once, with its cause, within the lease's time and 2 s; nothing else is told.
 """
@@ -110,10 +110,10 @@ class Unit:
 
 
 class Case:
-    """Three hosts with a member of etcd and an apache each, and one more host where alertd runs and people listen."""
+    """Three hosts with a member of etcd and an apache each, and two where alertd runs; in the office people listen."""
 
     def __init__(self, machines: list[Host], folder: Path, stack: ExitStack) -> None:
-        *self.hosts, self.office = machines
+        *self.hosts, self.annex, self.office = machines
         self._folder = folder
         self._stack = stack
         self.members = [EtcdServer(folder, name=f"m{host.address}", address=host.address) for host in self.hosts]
@@ -125,7 +125,7 @@ class Case:
         with self.office.inside():
             self.inbox: HttpInbox = stack.enter_context(http_inbox(address=self.office.address))
         self.wait_for_instances("apache", 3)
-        self.daemons = [self._start_daemon(self.office)]
+        self.daemons = {host: self._start_daemon(host) for host in (self.office, self.annex)}
         self._read = 0
 
     def _start_etcd(self) -> None:
@@ -141,9 +141,18 @@ class Case:
     def _start_daemon(self, host: Host) -> DaemonProcess:
         with host.inside():
             daemon = self._stack.enter_context(
-                DaemonProcess(self._folder / host.name, self.members[0], "--etcd", self.endpoints(0))
+                DaemonProcess(
+                    self._folder / host.name, self.members[0], "--etcd", self.endpoints(0), "--replica", host.name
+                )
             )
             return daemon.write_rules(RULES, self.inbox).start()
+
+    def speaker(self) -> Host:
+        """Return the host of the daemon that leads."""
+        with self.office.inside():
+            holder = self.members[1].ctl("get", "/alertd/leader", "--print-value-only")
+        name = json.loads(holder)["replica"] if holder.strip() else ""
+        return next((host for host in self.daemons if host.name == name), self.hosts[0])
 
     def unit(self, name: str, host: Host) -> Unit:
         """Return a service on a host that is not started yet."""
@@ -217,7 +226,7 @@ class Case:
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     """Give the case with all well; each test leaves it so."""
-    with hosts(4) as machines, ExitStack() as stack:
+    with hosts(5) as machines, ExitStack() as stack:
         yield Case(machines, tmp_path_factory.mktemp("case"), stack)
 
 
@@ -315,3 +324,27 @@ def test_the_leader_of_etcd_is_cut_off(case: Case) -> None:
         assert case.leader(1) != 0
         case.hosts[0].mend()
         assert case.told(SOON + ELECTION).startswith("[RESOLVED] lost apache/10.77.0.1")
+
+
+def test_a_daemon_is_killed_and_then_the_host_of_the_other_is_cut_off(case: Case) -> None:
+    """Each time the one that is left tells what happened meanwhile, once; who comes back stands by."""
+    with case.nothing_else_told():
+        first = case.speaker()
+        daemon = case.daemons[first]
+        daemon.kill()
+        case.apaches[1].stop()
+        assert case.told(SOON).startswith("[FIRING] stopped apache/10.77.0.2")
+        second = case.speaker()
+        assert second is not first
+        with first.inside():
+            daemon.start()
+        case.apaches[1].start()
+        assert case.told(SOON).startswith("[RESOLVED] stopped apache/10.77.0.2")
+    with case.nothing_else_told():
+        case.annex.cut_off()
+        wait_until(lambda: case.speaker() is case.office, "the daemon in the office leads", SOON)
+        case.apaches[1].stop()
+        assert case.told(SOON).startswith("[FIRING] stopped apache/10.77.0.2")
+        case.annex.mend()
+        case.apaches[1].start()
+        assert case.told(SOON).startswith("[RESOLVED] stopped apache/10.77.0.2")

@@ -75,9 +75,7 @@ def test_who_is_killed_meanwhile_tells_the_end_after_its_restart(
         daemon.write_rules(QUICK, inbox).start().wait_for_log("speaks now")
         etcd.kill()
         inbox.wait_for(lambda messages: len(about_etcd(messages)) == 1, 20)
-        assert daemon.process is not None
-        daemon.process.kill()
-        daemon.process.wait()
+        daemon.kill()
         daemon.start(is_waiting=False)
         etcd.start()
         inbox.wait_for(lambda messages: about_etcd(messages)[-1][0] == "RESOLVED", 20)
