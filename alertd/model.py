@@ -121,6 +121,18 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class BuiltIn(StrEnum):
+    """A rule that nobody writes, about alertd itself: told as any other, but whoever knows says whether it holds."""
+
+    REGISTRY = "alertd-registry"
+    RULESET = "alertd-ruleset"
+    CHANNEL = "alertd-channel"
+
+
+SELF = "alertd"
+"""The service that built-in rules speak of; it is not one of those that are watched."""
+
+
 class AlertState(StrEnum):
     """Where an alert is in its life."""
 

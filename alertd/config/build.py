@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from alertd.config.alerts import OWN_NAMES
 from alertd.config.nodes import Mapping, Node, Scalar, code, items_of, plain, quote, scalars_of, value_of
 from alertd.config.problems import problems_of
 from alertd.config.schema import (
@@ -89,6 +90,10 @@ class Builder:
 
     def rules(self, sections: Sections) -> tuple[Rule, ...]:
         """Return the rules that can be understood; two of the same name are a problem."""
+        for name in filter(None, (value_of(node, "name") for node in sections.rules)):
+            if isinstance(name, Scalar) and name.text.startswith(OWN_NAMES):
+                why = f"names that begin with {code(OWN_NAMES)} are those of built-in rules; choose another"
+                self._complain(name.place, why)
         built = self._each(Rule, sections.rules, "rule")
         return tuple(rule.model_copy(update={"place": node.place, "texts": _texts(node)}) for rule, node in built)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
 from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
 from alertd.engine.counting import Changes, Distinct, InstanceCount
@@ -24,13 +25,15 @@ from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
 from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
-from alertd.engine.timers import Timer, Timers, stop
-from alertd.engine.told import Succession, of_channel, of_group
+from alertd.engine.timers import Timers
+from alertd.engine.told import Judged, Succession, of_channel, of_group
+from alertd.engine.wishes import Wishes
 from alertd.model import (
+    SELF,
     Ack,
     Action,
     Alert,
-    AlertState,
+    BuiltIn,
     EventKind,
     Forecast,
     Instant,
@@ -65,7 +68,8 @@ class Engine:
         """Services that are new by name, or judged by new rules, and have not been looked at as a whole since."""
         self._is_listing = False
         """Whether the last event was found in a listing."""
-        self._calendar_timer = Timer(self._look_at_calendar)
+        self._wishes = Wishes(self._desk)
+        self._builtins = BuiltIns(self._desk)
         self._ruleset = ruleset
         self._has_begun = False
         self._install(ruleset)
@@ -138,7 +142,7 @@ class Engine:
         self._install(ruleset, now)
         self._desk.mutes.load(ruleset, now)
         self._desk.rehome(now)
-        self._look_at_calendar(now)
+        self._wishes.look(now)
         return self._finish(now)
 
     # --- people ------------------------------------------------------------------------------------------------------
@@ -146,9 +150,7 @@ class Engine:
     def silence(self, silence: Silence, now: Instant) -> list[Action]:
         """Keep quiet what a silence matches; one of the same id is replaced."""
         self._begin(now)
-        self._look_when_due(now)
-        self._desk.mutes.add(silence, now)
-        self._look_again(now)
+        self._wishes.silence(silence, now)
         return self._finish(now)
 
     def lift(self, silence_id: str, now: Instant) -> list[Action]:
@@ -158,17 +160,12 @@ class Engine:
 
     def acknowledge(self, ack: Ack, now: Instant) -> list[Action]:
         """Take note that somebody has taken on an alert, which may not be known yet."""
-        self._desk.acks[ack.alert_id] = ack
-        self._desk.ack_ends.add(ack.alert_id)
-        alert = self._desk.active.get(ack.alert_id)
-        if alert is not None and alert.ack is not None:
-            self._desk.decide(alert, Reason.ACKNOWLEDGED, now, ack.by)
-        self._look_again(now)
+        self._wishes.acknowledge(ack, now)
         return self._finish(now)
 
     def unacknowledge(self, alert_id: str, now: Instant) -> list[Action]:
         """Take note that nobody has taken on an alert any longer."""
-        self._end_ack(alert_id, now)
+        self._wishes.end_ack(alert_id, now)
         return self._finish(now)
 
     def forget(self, service: str, instance: str | None, now: Instant) -> list[Action]:
@@ -177,6 +174,17 @@ class Engine:
         for each in list(known.instances) if known is not None else ():
             if not each.is_present and instance in (None, each.name):
                 self._registry.forget(each, now)
+        return self._finish(now)
+
+    # --- alertd itself -----------------------------------------------------------------------------------------------
+
+    def note(self, rule: BuiltIn, words: str, now: Instant, *, holds: bool, target: str | None = None) -> list[Action]:
+        """Take in whether a built-in rule holds of a target (None: of alertd as a whole), and in `words` how it stands.
+
+        `words` follow the target in a title, and `now` where a target no longer fires: `delivering again`.
+        """
+        self._begin(now)
+        self._builtins.by_name[rule].note(target, Note(holds, words), now)
         return self._finish(now)
 
     # --- from one process to the next --------------------------------------------------------------------------------
@@ -215,7 +223,8 @@ class Engine:
 
     def take_touched(self) -> list[str]:
         """Return the services of which something is to be remembered anew, each once."""
-        names = [service.name for service in self._registry.touched]
+        own = self._builtins.service
+        names = [service.name for service in self._registry.touched if service is not own]
         self._registry.touched.clear()
         return names
 
@@ -228,8 +237,10 @@ class Engine:
     ) -> tuple[list[Action], list[Damaged]]:
         """Tell people from now on, going on with what the last speaker told; return also what could not be read."""
         self._desk.speaks = True
+        self._builtins.begin_to_speak(now)
         rules = {rule.rule.name: rule for rule in self._rules}
-        succession = Succession(self._desk, self._registry.services, rules, now)
+        judged = Judged(self._registry.services, rules, self._builtins.by_name)
+        succession = Succession(self._desk, judged, now)
         damaged = []
         for take in (
             *(partial(succession.take_channel, name, record) for name, record in channels.items()),
@@ -334,47 +345,13 @@ class Engine:
             self._unjudged.pop(service, None)
             self._leave(service, Reason.FORGOTTEN, now)
 
-    # --- the calendar ------------------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------------------------------
 
     def _begin(self, now: Instant) -> None:
         """Look at the clock for the first time: only now can windows and silences be judged."""
         if not self._has_begun:
             self._has_begun = True
-            self._desk.calendar.turn(now.wall)
-            self._desk.mutes.load(self._ruleset, now)
-            self._look_at_calendar(now)
-
-    def _look_at_calendar(self, now: Instant) -> None:
-        """Let windows open and close, silences and acknowledgements end, and see when to look again."""
-        desk = self._desk
-        stop(self._calendar_timer)
-        desk.calendar.turn(now.wall)
-        desk.mutes.turn(now)
-        for alert_id in desk.ack_ends.take(now.wall):
-            self._end_ack(alert_id, now)
-        self._look_again(now)
-
-    def _look_when_due(self, now: Instant) -> None:
-        due = self._calendar_timer.due
-        if due is not None and due <= now.mono:
-            self._look_at_calendar(now)
-
-    def _look_again(self, now: Instant) -> None:
-        """See when to look at the calendar next: sooner than planned, but never later."""
-        desk, timer = self._desk, self._calendar_timer
-        due = desk.calendar.due(now, desk.mutes.ends.next(), desk.ack_ends.next())
-        if due is not None and (timer.due is None or due < timer.due):
-            self._timers.start(timer, due)
-
-    def _end_ack(self, alert_id: str, now: Instant) -> None:
-        alert = self._desk.active.get(alert_id)
-        was_taken_on = alert is not None and alert.ack is not None
-        self._desk.acks.pop(alert_id, None)
-        if alert is not None and was_taken_on and alert.state is AlertState.FIRING:
-            self._desk.decide(alert, Reason.UNACKNOWLEDGED, now)
-            alert.follow_up(now)
-
-    # --- inside ------------------------------------------------------------------------------------------------------
+            self._wishes.begin(self._ruleset, now)
 
     def _judge(self, changes: list[Change], now: Instant) -> None:
         """Judge what happened at one revision, service by service."""
@@ -432,7 +409,7 @@ class Engine:
         """Let deadlines pass, but not while a gap is open; however late, nothing is told that is silenced by now."""
         if self._dirty is not None:
             return
-        self._look_when_due(now)
+        self._wishes.look_when_due(now)
         self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
@@ -443,6 +420,7 @@ class Engine:
         self._desk.settings = ruleset.settings
         self._desk.calendar = Calendar(ruleset.windows, None if now is None else now.wall)
         self._desk.router = Router(ruleset, self._desk.calendar)
+        self._builtins.install(ruleset, self._specs.about(SELF)[1], now)
         registry = self._registry
         registry.forget_after = ruleset.settings.forget_after
         named = dict.fromkeys((*self._index.named, *self._specs.named))

@@ -15,6 +15,7 @@ from alertd.model import (
     Ack,
     Action,
     Alert,
+    BuiltIn,
     Decision,
     EventKind,
     Instant,
@@ -156,6 +157,18 @@ class Story:
     def forget(self, service: str, instance: str | None = None) -> Self:
         """Forget what is gone."""
         self.actions += self.engine.forget(service, instance, self.now)
+        return self
+
+    # --- alertd itself -----------------------------------------------------------------------------------------------
+
+    def note(self, name: BuiltIn, words: str, target: str | None = None) -> Self:
+        """Say that a built-in rule holds."""
+        self.actions += self.engine.note(name, words, self.now, holds=True, target=target)
+        return self
+
+    def clear(self, name: BuiltIn, words: str, target: str | None = None) -> Self:
+        """Say that it does not."""
+        self.actions += self.engine.note(name, words, self.now, holds=False, target=target)
         return self
 
     # --- events ------------------------------------------------------------------------------------------------------
