@@ -27,6 +27,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle
+from alertd.channels import LOOK_EVERY, ChannelWatch
 from alertd.config.load import load
 from alertd.delivery import channel, proof
 from alertd.delivery.headline import counted
@@ -44,7 +45,7 @@ from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.heartbeat import Heartbeats
 from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
-from alertd.model import Action, Decision, Instant, Notification
+from alertd.model import Action, BuiltIn, Decision, Instant, Notification
 from alertd.people import People
 from alertd.post import Listeners, Post
 from alertd.report.ledger import Ledger
@@ -182,6 +183,7 @@ class Daemon:
         self._speaker = Speaker(self._engine, self._post.outbox, store, shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
+        self._note_ruleset()
         self._people = People(self._engine, self._do, orders.spend, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
@@ -223,17 +225,28 @@ class Daemon:
         except ConfigError as error:
             chronicle.log_problems(error.problems)
             _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)
+            self._note_ruleset(error)
             return
         chronicle.log_problems(warnings)
         await self._post.follow(ruleset)
         self._ruleset = ruleset
         self._do(self._engine.load(ruleset, read_clock()))
+        self._note_ruleset()
         if self._mirror is not None:
             self._mirror.mark_all()
         self._heartbeats.follow(ruleset)
         if self._judged.is_set():
             self._keep_books(Origin.ADDED)
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
+
+    def _note_ruleset(self, error: ConfigError | None = None) -> None:
+        """Let people know that the rules on disk do not load, or that they do again."""
+        words = f"{self._ruleset.digest} in force"
+        if error is not None:
+            problems = [problem for problem in error.problems if not problem.is_warning]
+            many = f", {counted(len(problems), 'error')}" if len(problems) > 1 else ""
+            words = f"the rules do not load{many}: {problems[0].place}: {problems[0].message}"
+        self._do(self._engine.note(BuiltIn.RULESET, words, read_clock(), holds=error is not None))
 
     # --- watching ----------------------------------------------------------------------------------------------------
 
@@ -361,9 +374,20 @@ class Daemon:
                 group.create_task(keeper.keep(term), name="keep")
                 group.create_task(mirror.write(term), name="mirror")
                 group.create_task(orders.clear(term), name="clear-orders")
+                group.create_task(self._keep_watching_channels(), name="watch-channels")
 
         await self._judged.wait()
         await election.run(lead)
+
+    async def _keep_watching_channels(self) -> None:
+        """Let people know of channels that do not deliver; only who leads sends anything, and so knows."""
+        watch = ChannelWatch()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            now = read_clock()
+            alerts = [alert for alert in self._engine.alerts() if alert.rule.name == BuiltIn.CHANNEL]
+            for name, fails, words in watch.look(self.targets(), (each.instance or "" for each in alerts), now):
+                self._do(self._engine.note(BuiltIn.CHANNEL, words, now, holds=fails, target=name))
 
     @property
     def may_speak(self) -> bool:
