@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alertd import chronicle
+from alertd import chronicle, duration
 from alertd.channels import LOOK_EVERY, ChannelWatch
 from alertd.config.load import load
 from alertd.delivery import channel, proof
@@ -286,6 +286,7 @@ class Daemon:
             if self._people is not None:
                 self._people.pause()
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
+            self._doubt_what_follows(step.since, now)
         else:
             self._do(engine.close_gap(now, step.revision))
             if self._people is not None:
@@ -298,6 +299,12 @@ class Daemon:
                 settle_memory()
                 self._manager.ready(self._describe())
                 _log.info("ready", revision=step.revision, **engine.counts)
+
+    def _doubt_what_follows(self, since: float | None, now: Instant) -> None:
+        """Have losses wait that are found after etcd was away for long; at the start it was this daemon that was."""
+        away = 0.0 if since is None or not self._judged.is_set() else now.mono - since
+        if away > self._ruleset.settings.registry.unreachable_after:
+            self._do(self._engine.hold(f"etcd was away for {duration.show(away)}", now))
 
     def _do(self, actions: list[Action]) -> None:
         """Do what the engine answered, and be woken when it wants to be."""

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
 
-_NOT_IN_EFFECT = {"settings": ("registry",), "channel": ("fallback",)}
+_NOT_IN_EFFECT = {"channel": ("fallback",)}
 _TIMES = ("channels", "group_by", "group_wait", "group_interval", "repeat_interval", "escalate", "continue_")
 BUILT_IN_CHANNEL = "log"
 
@@ -73,7 +73,6 @@ class Builder:
         """Return the settings, or the defaults where there are none to be had."""
         if found is None:
             return Settings()
-        self._warn_not_in_effect("settings", found.node)
         self._warn_of_references(found.node)
         settings = self._validated(Settings, found.node, "settings") or Settings()
         return settings.model_copy(update={"texts": _texts(value_of(found.node, "templates"))})

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
-from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
-from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
+from alertd.engine.doubt import Doubt
 from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.forecast import foresee
+from alertd.engine.kinds import make_condition
 from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.engine.alert import LiveAlert
+    from alertd.engine.conditions import Condition
     from alertd.engine.rules import CompiledRule
     from alertd.model import Cause
 
@@ -70,6 +71,7 @@ class Engine:
         """Whether the last event was found in a listing."""
         self._wishes = Wishes(self._desk)
         self._builtins = BuiltIns(self._desk)
+        self._doubt = Doubt(self._desk, self._registry, self._builtins, self._judge_service)
         self._ruleset = ruleset
         self._has_begun = False
         self._install(ruleset)
@@ -105,6 +107,7 @@ class Engine:
         self._begin(now)
         if self._dirty is None:
             self._dirty = {}
+            self._doubt.enter_gap(now, began)
             self._registry.gap_began = None if self._registry.is_first_listing else began or now
         return self._finish(now)
 
@@ -125,6 +128,7 @@ class Engine:
         self._registry.is_first_listing = False
         self.distrust()
         self._judge_unjudged(now)
+        self._doubt.leave_gap(now)
         return self._finish(now)
 
     def advance(self, now: Instant) -> list[Action]:
@@ -187,6 +191,19 @@ class Engine:
         self._builtins.by_name[rule].note(target, Note(holds, words), now)
         return self._finish(now)
 
+    def hold(self, why: str, now: Instant) -> list[Action]:
+        """Doubt losses by `expired` or `missed` for `settle`, since etcd was away: `why` says so in a few words.
+
+        Called while a gap is open, and before what it holds is fed, that lasts until `settle` after the gap's end.
+        """
+        self._doubt.hold(why, now)
+        return self._finish(now)
+
+    def release(self, now: Instant) -> list[Action]:
+        """Judge now what is doubted, or when the gap ends that is open."""
+        self._doubt.release(now)
+        return self._finish(now)
+
     # --- from one process to the next --------------------------------------------------------------------------------
 
     def recall(self, memories: Mapping[str, Mapping[str, Any]], now: Instant) -> list[Damaged]:
@@ -204,6 +221,7 @@ class Engine:
             else:
                 self._unjudged[service] = None
                 self._registry.is_first_listing = False
+        self._doubt.resume(now)
         self._finish(now)
         return damaged
 
@@ -331,8 +349,8 @@ class Engine:
         self._give_conditions(service, self._index.matching(service.name))
 
     def is_held(self, service: Service) -> bool:
-        """Tell whether a service alert is under way."""
-        return any(condition.is_held for condition in service.conditions)
+        """Tell whether a service alert is under way, or it is not known what has become of an instance."""
+        return bool(service.doubted) or any(condition.is_held for condition in service.conditions)
 
     def drop(self, instance: Instance, now: Instant) -> None:
         """End what is judged about an instance; with the last one of an unnamed service, about the service too."""
@@ -357,6 +375,8 @@ class Engine:
         """Judge what happened at one revision, service by service."""
         if not changes:
             return
+        if self._registry.losses or self._doubt.is_on:
+            changes = self._doubt.sift(changes, now)
         if self._dirty is not None:
             self._catch_up(changes, self._dirty, now)
             return
@@ -418,6 +438,7 @@ class Engine:
         self._specs = SpecIndex(ruleset.services)
         self._ruleset = ruleset
         self._desk.settings = ruleset.settings
+        self._doubt.follow(ruleset.settings.registry)
         self._desk.calendar = Calendar(ruleset.windows, None if now is None else now.wall)
         self._desk.router = Router(ruleset, self._desk.calendar)
         self._builtins.install(ruleset, self._specs.about(SELF)[1], now)
@@ -473,19 +494,3 @@ def _by_service(changes: Iterable[Change]) -> dict[Service, list[Change]]:
     for change in changes:
         by_service.setdefault(change[0].service, []).append(change)
     return by_service
-
-
-def make_condition(rule: CompiledRule, service: Service, desk: Desk) -> Condition:
-    """Return what judges `rule` on `service`."""
-    when = rule.rule.when
-    if when.instances is not None:
-        return InstanceCount(rule, service, desk)
-    if when.instance == "down":
-        return InstanceDown(rule, service, desk)
-    if when.instance == "up":
-        return InstanceUp(rule, service, desk)
-    if when.distinct is not None:
-        return Distinct(rule, service, desk)
-    if when.changes is not None:
-        return Changes(rule, service, desk)
-    return FieldValue(rule, service, desk) if when.value is not None else Malformed(rule, service, desk)

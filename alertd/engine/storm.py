@@ -67,6 +67,10 @@ class Outlet:
         """Whether a digest is due that whatever is told now joins."""
         return self._timer.due is not None
 
+    def collect(self, until: float) -> None:
+        """Let all that is told join one digest, to be told at `until` (monotonic seconds) or later."""
+        self._desk.timers.start(self._timer, max(until, self._timer.due or until))
+
     # --- taking over -------------------------------------------------------------------------------------------------
 
     def past(self) -> tuple[float, int]:
@@ -123,8 +127,8 @@ class Outlet:
             self._desk.timers.start(self._timer, self.storm_until if now.mono < self.storm_until else end)
 
     def _flush(self, now: Instant) -> None:
-        """Tell all that was held, as one; unless somebody else speaks by now."""
-        if not self._desk.speaks:
+        """Tell all that was held, as one; unless somebody else speaks by now, or nothing was."""
+        if not self._desk.speaks or not self._held:
             return
         held, self._held = {part.member.alert: part for part in self._held.values()}, {}
         self.storm_until = now.mono + self._desk.settings.storm.within

@@ -178,15 +178,23 @@ class Story:
         self.actions += self.engine.feed(events, self.now)
         return self
 
-    def event(self, kind: EventKind, name: str, value: bytes = b"") -> KeyEvent:
+    def event(self, kind: EventKind, name: str, value: bytes = b"", lease: int = 0) -> KeyEvent:
         """Make an event at the current revision."""
-        return KeyEvent(kind, PREFIX + name.encode(), value, 0, self._revision)
+        return KeyEvent(kind, PREFIX + name.encode(), value, lease, self._revision)
 
-    def put(self, *names: str, kind: EventKind = EventKind.PUT, raw: bytes | None = None, **fields: Any) -> Self:
-        """Put keys, all with one value and at one revision."""
+    def put(
+        self,
+        *names: str,
+        kind: EventKind = EventKind.PUT,
+        raw: bytes | None = None,
+        leases: int = 0,
+        **fields: Any,
+    ) -> Self:
+        """Put keys, all with one value and at one revision, on no lease or on so many in turn."""
         self._revision += 1
         value = raw if raw is not None else json.dumps(fields).encode() if fields else b""
-        return self.events(*(self.event(kind, name, value) for name in names))
+        each = (number % leases + 1 if leases else 0 for number, _ in enumerate(names))
+        return self.events(*(self.event(kind, name, value, lease) for name, lease in zip(names, each, strict=True)))
 
     up = put
 
