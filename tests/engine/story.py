@@ -171,6 +171,11 @@ class Story:
         self.actions += self.engine.note(name, words, self.now, holds=False, target=target)
         return self
 
+    def hold(self, why: str = "etcd was away for 2m") -> Self:
+        """Doubt what is lost."""
+        self.actions += self.engine.hold(why, self.now)
+        return self
+
     # --- events ------------------------------------------------------------------------------------------------------
 
     def events(self, *events: KeyEvent) -> Self:

@@ -216,8 +216,7 @@ def test_a_second_suspicion_holds_again() -> None:
 
 def test_what_is_found_gone_when_etcd_is_back_is_held() -> None:
     """However little it is; `settle` counts from the end of the gap."""
-    tale = story(LOST).gap()
-    tale.actions += tale.engine.hold("etcd was away for 2m", tale.now)
+    tale = story(LOST).gap().hold()
     tale.miss("apache/0", "apache/1").at(130).synced().at(140).up("apache/0").at(189)
     assert tale.told == [f"105 {FIRED}"]
     assert render.title(tale.notifications[0], Settings()) == (
@@ -228,15 +227,13 @@ def test_what_is_found_gone_when_etcd_is_back_is_held() -> None:
 
 def test_nothing_found_gone_is_nothing_to_tell() -> None:
     """A hold alone is no news."""
-    tale = story(LOST).gap()
-    tale.actions += tale.engine.hold("etcd was away for 2m", tale.now)
+    tale = story(LOST).gap().hold()
     assert tale.synced().at(400).told == []
 
 
 def test_a_hold_can_be_released() -> None:
     """At once, or with the end of the gap that is open."""
-    tale = story(LOST)
-    tale.actions += tale.engine.hold("etcd was away for 2m", tale.now)
+    tale = story(LOST).hold()
     tale.expire("apache/0").at(110)
     tale.actions += tale.engine.release(tale.now)
     assert about_services(tale.at(400)) == ["115.1 firing lost apache/0"]
