@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alertd import chronicle
+from alertd import chronicle, duration
+from alertd.channels import LOOK_EVERY, ChannelWatch
 from alertd.config.load import load
 from alertd.delivery import channel, proof
 from alertd.delivery.headline import counted
@@ -45,8 +46,8 @@ from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.heartbeat import Heartbeats
 from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
-from alertd.model import Action, Decision, Instant, Notification, Severity
-from alertd.outage import RULE, Outage
+from alertd.model import Action, BuiltIn, Decision, Instant, Notification
+from alertd.outage import Lookout, Outage
 from alertd.people import People
 from alertd.post import Listeners, Post
 from alertd.report.ledger import Ledger
@@ -156,7 +157,6 @@ class Daemon:
         """Whether the first snapshot tells what happened since, not only what there is."""
         self._heard_at = 0.0
         self._trouble = Trouble("the watch on etcd does not work")
-        self._begun_at = read_clock()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -186,13 +186,15 @@ class Daemon:
         watch = self._watch = Watch(client, self.settings.prefix.encode(), trouble=self._trouble)
         sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
         mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
-        outage = self._outage = Outage(self, state, self._post.send, read_clock)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
+        lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
+        outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
+        self._note_ruleset()
         self._people = People(self._engine, self._do, orders.spend, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
@@ -235,17 +237,28 @@ class Daemon:
         except ConfigError as error:
             chronicle.log_problems(error.problems)
             _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)
+            self._note_ruleset(error)
             return
         chronicle.log_problems(warnings)
         await self._post.follow(ruleset)
         self._ruleset = ruleset
         self._do(self._engine.load(ruleset, read_clock()))
+        self._note_ruleset()
         if self._mirror is not None:
             self._mirror.mark_all()
         self._heartbeats.follow(ruleset)
         if self._judged.is_set():
             self._keep_books(Origin.ADDED)
         _log.info("rules loaded", rules=len(ruleset.rules), ruleset=ruleset.digest)
+
+    def _note_ruleset(self, error: ConfigError | None = None) -> None:
+        """Let people know that the rules on disk do not load, or that they do again."""
+        words = f"{self._ruleset.digest} in force"
+        if error is not None:
+            problems = [problem for problem in error.problems if not problem.is_warning]
+            many = f", {counted(len(problems), 'error')}" if len(problems) > 1 else ""
+            words = f"the rules do not load{many}: {problems[0].place}: {problems[0].message}"
+        self._do(self._engine.note(BuiltIn.RULESET, words, read_clock(), holds=error is not None))
 
     # --- watching ----------------------------------------------------------------------------------------------------
 
@@ -285,6 +298,7 @@ class Daemon:
             if self._people is not None:
                 self._people.pause()
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
+            self._doubt_what_follows(step.since, now)
         else:
             self._do(engine.close_gap(now, step.revision))
             if self._people is not None:
@@ -297,6 +311,12 @@ class Daemon:
                 settle_memory()
                 self._manager.ready(self._describe())
                 _log.info("ready", revision=step.revision, **engine.counts)
+
+    def _doubt_what_follows(self, since: float | None, now: Instant) -> None:
+        """Have losses wait that are found after etcd was away for long; at the start it was this daemon that was."""
+        away = 0.0 if since is None or not self._judged.is_set() else now.mono - since
+        if away > self._ruleset.settings.registry.unreachable_after:
+            self._do(self._engine.hold(f"etcd was away for {duration.show(away)}", now))
 
     def _do(self, actions: list[Action]) -> None:
         """Do what the engine answered, and be woken when it wants to be."""
@@ -375,42 +395,25 @@ class Daemon:
                 group.create_task(keeper.keep(term), name="keep")
                 group.create_task(mirror.write(term), name="mirror")
                 group.create_task(orders.clear(term), name="clear-orders")
+                group.create_task(self._keep_watching_channels(), name="watch-channels")
 
         await self._judged.wait()
         await election.run(lead)
+
+    async def _keep_watching_channels(self) -> None:
+        """Let people know of channels that do not deliver; only who leads sends anything, and so knows."""
+        watch = ChannelWatch()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            now = read_clock()
+            alerts = [alert for alert in self._engine.alerts() if alert.rule.name == BuiltIn.CHANNEL]
+            for name, fails, words in watch.look(self.targets(), (each.instance or "" for each in alerts), now):
+                self._do(self._engine.note(BuiltIn.CHANNEL, words, now, holds=fails, target=name))
 
     @property
     def may_speak(self) -> bool:
         """Whether it is for this replica to send heartbeats and reports."""
         return self._speaker is not None and self._speaker.speaks
-
-    # --- trouble with etcd itself ------------------------------------------------------------------------------------
-
-    def unwatched_since(self) -> Instant | None:
-        """Return since when nothing is heard of etcd; None while it is watched."""
-        if self._watch is None or self._watch.is_connected:
-            return None
-        heard_at = self._watch.alive_at
-        return self._begun_at if heard_at is None else read_clock().shifted_to(heard_at)
-
-    @property
-    def trouble_with_etcd(self) -> str:
-        """What etcd, or the way there, said last."""
-        return self._trouble.last
-
-    @property
-    def led_last(self) -> bool:
-        """Whether this replica led when somebody led last."""
-        return self._election is not None and self._election.led_last
-
-    @property
-    def last_term(self) -> str:
-        """What names the last term that this replica knows of, the same on every replica."""
-        return str(0 if self._election is None else self._election.last_term)
-
-    def told_of_etcd(self) -> tuple[str, ...]:
-        """Return the channels that the rule would tell."""
-        return self._engine.reach(RULE, Severity.CRITICAL)
 
     # --- auditing ----------------------------------------------------------------------------------------------------
 

@@ -21,3 +21,13 @@ def parse(text: str) -> float:
     if seconds > _LONGEST:
         raise ValueError("must be at most 3650d")
     return seconds
+
+
+def show(seconds: float) -> str:
+    """Return whole seconds as people write them: `45s`, `1m30s`, `2h`."""
+    rest = round(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts) or "0s"

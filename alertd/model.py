@@ -81,6 +81,9 @@ class Cause(StrEnum):
     MISSED = "missed"
 
 
+DOUBTFUL = frozenset({Cause.EXPIRED, Cause.MISSED})
+"""Causes that tell no more than that etcd did not hear of an instance."""
+
 CAUSE_IN_WORDS: Mapping[Cause, str] = {
     Cause.REGISTERED: "new",
     Cause.RECOVERED: "back",
@@ -119,6 +122,18 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+class BuiltIn(StrEnum):
+    """A rule that nobody writes, about alertd itself: told as any other, but whoever knows says whether it holds."""
+
+    REGISTRY = "alertd-registry"
+    RULESET = "alertd-ruleset"
+    CHANNEL = "alertd-channel"
+
+
+SELF = "alertd"
+"""The service that built-in rules speak of; it is not one of those that are watched."""
 
 
 class AlertState(StrEnum):
@@ -196,6 +211,8 @@ class Reason(StrEnum):
     """Somebody has taken it on: no reminders and no escalation."""
     UNACKNOWLEDGED = "unacknowledged"
     """The acknowledgement ended, or was taken back."""
+    SUSPECT = "suspect"
+    """Too much was lost at once to be believed: it is judged again when the registry has settled."""
     HELD_IN_STORM = "held-in-storm"
     """Too many groups at once for the channel: it is told in one digest."""
 

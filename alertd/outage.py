@@ -12,28 +12,32 @@ Invariant: whoever told the beginning tells the end, also after a restart.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from alertd import document
-from alertd.delivery.layout import Layout
-from alertd.delivery.letter import Incident, Letter, Tone
-from alertd.delivery.wording import Times, plain, span
+from alertd.config.schema import Templates
+from alertd.delivery import render
+from alertd.delivery.wording import plain, span
+from alertd.model import Alert, AlertState, BuiltIn, Entry, Instant, Kind, Notification
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from alertd.config.schema import Ruleset
+    from alertd.config.schema import Settings
     from alertd.delivery.lane import Delivery
-    from alertd.model import Instant
+    from alertd.delivery.letter import Letter
+    from alertd.engine.core import Engine
+    from alertd.etcd.election import Election
+    from alertd.etcd.retry import Trouble
+    from alertd.etcd.watch import Watch
     from alertd.statedir import StateDir
 
 _log = structlog.get_logger("alertd")
 
-RULE = "alertd-registry"
 _FILE = "outage"
 
 _LOOK_EVERY = 1.0
@@ -42,45 +46,54 @@ _LOOK_EVERY = 1.0
 _OTHERS_WAIT = 3
 """Times `unreachable_after` that a replica waits that did not lead last."""
 
+_TROUBLE_ROOM = 150
 
-class Source(Protocol):
-    """Whose etcd it is."""
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """What an outage is seen by. `trouble` holds what etcd, or the way there, said last."""
+
+    watch: Watch
+    election: Election
+    engine: Engine
+    trouble: Trouble
+    begun_at: Instant
+    clock: Callable[[], Instant]
 
     def unwatched_since(self) -> Instant | None:
         """Return since when nothing is heard of etcd; None while it is watched."""
+        if self.watch.is_connected:
+            return None
+        heard_at = self.watch.alive_at
+        return self.begun_at if heard_at is None else self.clock().shifted_to(heard_at)
+
+    def patience(self, settings: Settings) -> float:
+        """Return for how many seconds nothing may be heard before this replica tells."""
+        after = settings.registry.unreachable_after
+        return after if self.election.led_last else after * _OTHERS_WAIT
 
     @property
-    def trouble_with_etcd(self) -> str:
-        """What etcd, or the way there, said last."""
+    def mark(self) -> str:
+        """What names the outage on every replica: the term that it ended."""
+        return str(self.election.last_term)
 
-    @property
-    def led_last(self) -> bool:
-        """Whether this replica led when somebody led last."""
-
-    @property
-    def last_term(self) -> str:
-        """What names the last term that this replica knows of, the same on every replica."""
-
-    def told_of_etcd(self) -> Sequence[str]:
-        """Return the channels that the rule would tell."""
-
-    @property
-    def ruleset(self) -> Ruleset:
-        """The ruleset in force."""
+    def reach(self) -> tuple[Alert, tuple[str, ...]]:
+        """Return the alert that is told, and whom it reaches."""
+        return self.engine.reach(BuiltIn.REGISTRY)
 
 
 class Outage:
     """Watches over etcd; `send` queues a letter for a channel and returns for how many targets."""
 
     def __init__(
-        self, source: Source, folder: StateDir, send: Callable[[str, Letter], int], clock: Callable[[], Instant]
+        self, lookout: Lookout, settings: Callable[[], Settings], folder: StateDir, send: Callable[[str, Letter], int]
     ) -> None:
-        self._source = source
+        self._lookout = lookout
+        self._settings = settings
         self._folder = folder
         self._send = send
-        self._clock = clock
         self._told: dict[str, Any] = {}
-        """What was told and is not over: `mark`, `since`, `channels`, and whether the `end` is on its way."""
+        """What was told and is not over: `mark`, `since`, `channels`, `trouble`, and the `end` that is on its way."""
         self._waiting: dict[str, int] = {}
         """How many targets have yet to take a letter, by its id."""
 
@@ -105,72 +118,72 @@ class Outage:
                 self._forget()
 
     def _look(self) -> None:
-        since = self._source.unwatched_since()
+        lookout = self._lookout
+        since, now = lookout.unwatched_since(), lookout.clock()
         if self._told:
             if since is None and not self._told.get("end"):
-                self._told["end"] = document.stamp(self._clock())
+                self._told["end"] = document.stamp(now)
                 self._folder.write(_FILE, self._told)
                 self._tell(is_over=True)
-        elif since is not None and self._clock().mono - since.mono >= self._patience:
-            channels = list(self._source.told_of_etcd())
-            self._told = {"mark": self._source.last_term, "since": document.stamp(since), "channels": channels}
-            self._folder.write(_FILE, self._told)
-            _log.error("etcd is out of reach: services are not watched", since=self._told["since"], told=channels)
-            self._tell(is_over=False)
+        elif since is not None and now.mono - since.mono >= lookout.patience(self._settings()):
+            self._begin(since)
 
-    @property
-    def _patience(self) -> float:
-        after = self._source.ruleset.settings.registry.unreachable_after
-        return after if self._source.led_last else after * _OTHERS_WAIT
+    def _begin(self, since: Instant) -> None:
+        _, channels = self._lookout.reach()
+        self._told = {
+            "mark": self._lookout.mark,
+            "since": document.stamp(since),
+            "trouble": plain(self._lookout.trouble.last, _TROUBLE_ROOM),
+            "channels": list(channels),
+        }
+        self._folder.write(_FILE, self._told)
+        _log.error("etcd is out of reach: services are not watched", since=self._told["since"], told=channels)
+        self._tell(is_over=False)
 
     def _tell(self, *, is_over: bool) -> None:
-        letter = self._letter(is_over=is_over)
-        sent = {channel: self._send(channel, letter) for channel in map(str, self._told.get("channels", ()))}
-        if sum(sent.values()):
-            self._waiting[letter.id] = sum(sent.values())
-        elif is_over:
+        for channel in map(str, self._told.get("channels", ())):
+            letter = self._letter(channel, is_over=is_over)
+            targets = self._send(channel, letter)
+            if targets:
+                self._waiting[letter.id] = targets
+        if is_over and not self._waiting:
             self._forget()
 
     def _forget(self) -> None:
         self._told = {}
         self._folder.write(_FILE, None)
 
-    # --- the letter --------------------------------------------------------------------------------------------------
-
-    def _letter(self, *, is_over: bool) -> Letter:
-        now = self._clock()
-        settings = self._source.ruleset.settings
-        mark = str(self._told.get("mark", ""))
-        identifier = _id(mark, "resolved" if is_over else "firing")
-        since = document.moment(self._told.get("since")) or now.wall
-        until = document.moment(self._told.get("end")) or now.wall
-        what = f"etcd is back after {span((until - since).total_seconds())}" if is_over else "etcd is out of reach"
-        parts = [f"[{'RESOLVED' if is_over else 'FIRING'}] {RULE} alertd", what, "critical", plain(settings.name)]
-        body = Layout()
-        for line in self._lines(now, since, until if is_over else None):
-            body.head(line)
-        body.foot(f"id {identifier}")
-        name = plain(settings.name)
-        return Letter(
-            id=identifier,
-            title=" · ".join(filter(None, parts)),
-            tone=Tone.SUCCESS if is_over else Tone.FAILURE,
-            body=body.fit,
-            incident=Incident(f"{RULE}-{name}", " · ".join(filter(None, [f"{RULE} alertd", name])), is_over=is_over),
+    def _letter(self, channel: str, *, is_over: bool) -> Letter:
+        now = self._lookout.clock()
+        kind = Kind.RESOLVED if is_over else Kind.FIRING
+        alert = self._alert(now, is_over=is_over)
+        about = {"rule": alert.rule.name, "service": alert.service}
+        notification = Notification(
+            id=_id(str(self._told.get("mark")), channel, kind),
+            kind=kind,
+            channel=channel,
+            group="/".join(about.values()),
+            entries=(Entry(kind, alert),),
+            services={},
+            still_firing=0 if is_over else 1,
+            at=now,
+            labels=about,
+            key=_id("", channel, Kind.FIRING),
         )
+        return render.letter(notification, self._settings(), Templates(), delivered=now.wall)
 
-    def _lines(self, now: Instant, since: datetime, until: datetime | None) -> list[str]:
-        times = Times.of(self._source.ruleset.settings.timezone, now.wall)
-        begun = times.stamp(now.at_wall(since))
-        if until is not None:
-            return [f"from {begun} to {times.stamp(now.at_wall(until))}", "what happened meanwhile is told now"]
-        trouble = plain(self._source.trouble_with_etcd, 300)
-        return [
-            f"since {begun}",
-            *([trouble] if trouble else []),
-            "services are not watched; what happens to them meanwhile is told when etcd is back",
-        ]
+    def _alert(self, now: Instant, *, is_over: bool) -> Alert:
+        told = self._told
+        since = now.at_wall(document.moment(told.get("since")) or now.wall)
+        end = now.at_wall(document.moment(told.get("end")) or now.wall)
+        alert, _ = self._lookout.reach()
+        if not is_over:
+            trouble = f": {told['trouble']}" if told.get("trouble") else ""
+            words = (f"services are not watched{trouble}",)
+            return replace(alert, state=AlertState.FIRING, since=since, until=None, values=words)
+        words = (f"etcd is back after {span(end.mono - since.mono)}",)
+        return replace(alert, state=AlertState.INACTIVE, since=since, until=end, values=words)
 
 
-def _id(mark: str, kind: str) -> str:
-    return sha256(f"{RULE}\0{mark}\0{kind}".encode()).hexdigest()[:12]
+def _id(mark: str, channel: str, kind: Kind) -> str:
+    return sha256(f"{BuiltIn.REGISTRY}\0{mark}\0{channel}\0{kind}".encode()).hexdigest()[:12]

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "etcd": LEAVES | {"alertd.etcd"},
     "delivery": LEAVES | {"alertd.config", "alertd.delivery"},
     "heartbeat.py": LEAVES | {"alertd.config", "alertd.delivery"},
+    "channels.py": LEAVES | {"alertd.delivery", "alertd.heartbeat"},
     "report": LEAVES | {"alertd.config", "alertd.delivery", "alertd.report"},
     "secretary": LEAVES | {"alertd.etcd", "alertd.secretary"},
     "web": LEAVES | {"alertd.config", "alertd.web"},

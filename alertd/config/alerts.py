@@ -13,6 +13,7 @@ from alertd.config.nodes import Mapping, Scalar, items_of, quote, value_of
 from alertd.config.patterns import beginning, is_glob, may_meet, meets_any
 from alertd.config.problems import closest, suggest
 from alertd.errors import Problem
+from alertd.model import SELF, BuiltIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from alertd.config.schema import Rule, ServiceSpec
     from alertd.model import Match, Place
 
-BUILT_IN_RULES = frozenset({"alertd-registry", "alertd-ruleset", "alertd-channel"})
+BUILT_IN_RULES = frozenset(map(str, BuiltIn))
 """Rules that nobody writes, and that are routed as any other."""
+
+OWN_NAMES = f"{SELF}-"
+"""How the names of built-in rules begin, those of later versions too."""
 
 MOST_JUDGED = 100_000
 """How often a rule is held against a match; who has more rules and silences than that is not kept waiting."""
@@ -45,7 +49,7 @@ class Alerts:
         self._service_labels = {name for spec in services.values() for name in spec.labels}
         self._known = {
             "rule": _Words({*self.rules, *BUILT_IN_RULES}),
-            "service": _Words(pattern for rule in self.rules.values() for pattern in rule.service),
+            "service": _Words([SELF, *(pattern for rule in self.rules.values() for pattern in rule.service)]),
             "severity": _Words(str(rule.severity) for rule in self.rules.values()),
         }
         self._judged = 0
@@ -136,8 +140,11 @@ class _Words:
 
 
 def means_built_in(match: Match) -> bool:
-    """Tell whether a match names a built-in rule, of which nothing else is known here."""
-    return any(_meets(pattern, BUILT_IN_RULES) for pattern in match.is_.get("rule", ()))
+    """Tell whether a match names a built-in rule, or all that is about alertd; nothing else is known of those here."""
+    rules = match.is_.get("rule")
+    if rules is None:
+        return any(_meets(pattern, (SELF,)) for pattern in match.is_.get("service", ()))
+    return any(_meets(pattern, BUILT_IN_RULES) for pattern in rules)
 
 
 def _is_of_instances(rule: Rule) -> bool:

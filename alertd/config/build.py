@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from alertd.config.alerts import OWN_NAMES
 from alertd.config.nodes import Mapping, Node, Scalar, code, items_of, plain, quote, scalars_of, value_of
 from alertd.config.problems import problems_of
 from alertd.config.schema import (
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
 
-_NOT_IN_EFFECT = {"settings": ("registry",)}
 _TIMES = ("channels", "group_by", "group_wait", "group_interval", "repeat_interval", "escalate", "continue_")
 BUILT_IN_CHANNEL = "log"
 
@@ -72,7 +72,6 @@ class Builder:
         """Return the settings, or the defaults where there are none to be had."""
         if found is None:
             return Settings()
-        self._warn_not_in_effect("settings", found.node)
         self._warn_of_references(found.node)
         settings = self._validated(Settings, found.node, "settings") or Settings()
         return settings.model_copy(update={"texts": _texts(value_of(found.node, "templates"))})
@@ -89,6 +88,10 @@ class Builder:
 
     def rules(self, sections: Sections) -> tuple[Rule, ...]:
         """Return the rules that can be understood; two of the same name are a problem."""
+        for name in filter(None, (value_of(node, "name") for node in sections.rules)):
+            if isinstance(name, Scalar) and name.text.startswith(OWN_NAMES):
+                why = f"names that begin with {code(OWN_NAMES)} are those of built-in rules; choose another"
+                self._complain(name.place, why)
         built = self._each(Rule, sections.rules, "rule")
         return tuple(rule.model_copy(update={"place": node.place, "texts": _texts(node)}) for rule, node in built)
 
@@ -247,11 +250,6 @@ class Builder:
         except ValidationError as error:
             self.problems.extend(problems_of(error, model, node, key))
             return None
-
-    def _warn_not_in_effect(self, kind: str, node: Node) -> None:
-        for key in _NOT_IN_EFFECT[kind]:
-            if isinstance(node, Mapping) and key in node.entries:
-                self._warn(node.entries[key][0], f"{code(key)} is not in effect yet")
 
     def _warn_of_references(self, node: Node) -> None:
         for scalar in scalars_of(node):

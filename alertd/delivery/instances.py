@@ -72,7 +72,7 @@ def _entry_line(entry: Entry, notification: Notification, times: Times, *, names
     """
     alert = entry.alert
     service = notification.services.get(alert.service)
-    if alert.instance is None:
+    if alert.instance is None or alert.service not in notification.services:
         line = f"{entry.kind.upper()} {alert.rule.name} {plain(alert.target)}"
         parts = (line, fact_of(entry, service), when(entry, times), *hands_on(entry, times))
         return "  ".join(part for part in parts if part)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alertd.delivery.layout import listed
-from alertd.delivery.wording import cause_text, plain
+from alertd.delivery.wording import DETAIL_ROOM, cause_text, plain
 from alertd.model import AlertState, Cause, Kind, Reason
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def state_of(alert: Alert, service: ServiceFacts | None) -> str:
 
 def judged(alert: Alert) -> str:
     """Return the values that were judged, with their number where that is what counts."""
-    values = listed(plain(value) for value in alert.values)
+    values = listed(plain(value, DETAIL_ROOM) for value in alert.values)
     return f"{len(alert.values)} different: {values}" if len(alert.values) > 1 or alert.minimum is not None else values
 
 

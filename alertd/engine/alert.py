@@ -142,6 +142,15 @@ class LiveAlert:
         return self.flapping or self.state is AlertState.FIRING
 
     @property
+    def is_told(self) -> bool:
+        """Whether anybody was told of it, and not of its end."""
+        return any(member.beliefs for member in self.memberships)
+
+    def has_fired_since(self, begun: float) -> bool:
+        """Tell whether it stands, and began to fire not before `begun`, in monotonic seconds."""
+        return self.is_standing and self.since is not None and self.since.mono >= begun
+
+    @property
     def can_be_muted(self) -> bool:
         """Whether it stands, or owes something that a mute may keep back."""
         return self.ending is None and (self.is_standing or bool(self.memberships))
@@ -154,7 +163,7 @@ class LiveAlert:
         `trigger` is the instance whose change tipped it. `calm` says that a turn does not count as flapping: it came of
         an announced stop or the return after it, or its time is not known.
         """
-        if holds is self.holds:
+        if holds is self.holds or (self._desk.hindsight and not holds and self._take_back(now)):
             return
         self.holds = holds
         self.revision = self._desk.revision
@@ -166,7 +175,20 @@ class LiveAlert:
             self.relabel(now)
         if not calm:
             self._count_change(now)
-        self._step(Input.TRUE if holds else Input.FALSE, now)
+        begun = trigger.since if self._desk.hindsight and trigger is not None else now
+        self._step(Input.TRUE if holds else Input.FALSE, now, begun)
+
+    def _take_back(self, now: Instant) -> bool:
+        """Be as if the condition had never turned true, if nobody knows that it has; return whether so."""
+        if self.flapping or self.is_told:
+            return False
+        stop(self.for_timer)
+        stop(self.keep_timer)
+        self.holds = False
+        if self.state is not AlertState.INACTIVE:
+            self._waive()
+            self._enter(AlertState.INACTIVE, Reason.SUSPECT, now)
+        return True
 
     def relabel(self, now: Instant) -> None:
         """Take in that what matchers see of it may have changed."""
@@ -252,19 +274,21 @@ class LiveAlert:
 
     # --- the table ---------------------------------------------------------------------------------------------------
 
-    def _step(self, happened: Input, now: Instant) -> None:
+    def _step(self, happened: Input, now: Instant, begun: Instant | None = None) -> None:
+        """Go on by the table; `begun` is when the condition turned, if not now."""
         step = _LIFE.get((self.state, happened))
         if step is None:
             return
         rule = self.rule.rule
         after, reason = step
         if after is AlertState.PENDING:
-            if not rule.for_:
+            since = begun or now
+            if since.mono + rule.for_ <= now.mono:
                 self.state = after
                 self._step(Input.FOR_OVER, now)
                 return
-            self.pending_since = now
-            self.start_for(now.mono + rule.for_)
+            self.pending_since = since
+            self.start_for(since.mono + rule.for_)
         elif happened is Input.FALSE:
             stop(self.for_timer)
             if after is AlertState.FIRING:

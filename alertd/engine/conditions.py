@@ -44,6 +44,8 @@ class Condition(ABC):
     """One rule on one service. `alerts` are those that ever mattered, by what they are judged on."""
 
     per_field = ""
+    is_about_self = False
+    """Whether it speaks of alertd itself, and of no service that is watched."""
 
     def __init__(self, rule: CompiledRule, service: Service, desk: Desk) -> None:
         self.rule = rule
@@ -185,6 +187,8 @@ class InstanceDown(InstanceCondition):
     @override
     def holds(self, instance: Instance) -> bool | None:
         if instance.up or instance.replaced_by or instance.cause not in self._causes:
+            return False
+        if instance in self.service.doubted:
             return False
         return self.where.is_always or self.where.matches(instance)
 

@@ -13,24 +13,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
-from alertd.engine.conditions import Condition, FieldValue, InstanceDown, InstanceUp, Malformed
-from alertd.engine.counting import Changes, Distinct, InstanceCount
 from alertd.engine.desk import Desk
+from alertd.engine.doubt import Doubt
 from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.forecast import foresee, reach
+from alertd.engine.kinds import make_condition
 from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
-from alertd.engine.rules import OWN_SERVICE, RuleIndex, SpecIndex, compile_rules, rule_of_our_own
-from alertd.engine.timers import Timer, Timers, stop
-from alertd.engine.told import Succession, of_channel, of_group
+from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
+from alertd.engine.timers import Timers
+from alertd.engine.told import Judged, Succession, of_channel, of_group
+from alertd.engine.wishes import Wishes
 from alertd.model import (
+    SELF,
     Ack,
     Action,
     Alert,
-    AlertState,
+    BuiltIn,
     EventKind,
     Forecast,
     Instant,
@@ -38,7 +41,6 @@ from alertd.model import (
     NoForecast,
     Reason,
     ServiceFacts,
-    Severity,
     Silence,
 )
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.engine.alert import LiveAlert
+    from alertd.engine.conditions import Condition
     from alertd.engine.rules import CompiledRule
     from alertd.model import Cause
 
@@ -66,7 +69,9 @@ class Engine:
         """Services that are new by name, or judged by new rules, and have not been looked at as a whole since."""
         self._is_listing = False
         """Whether the last event was found in a listing."""
-        self._calendar_timer = Timer(self._look_at_calendar)
+        self._wishes = Wishes(self._desk)
+        self._builtins = BuiltIns(self._desk)
+        self._doubt = Doubt(self._desk, self._registry, self._builtins, self._judge_service)
         self._ruleset = ruleset
         self._has_begun = False
         self._install(ruleset)
@@ -102,6 +107,7 @@ class Engine:
         self._begin(now)
         if self._dirty is None:
             self._dirty = {}
+            self._doubt.enter_gap(now, began)
             self._registry.gap_began = None if self._registry.is_first_listing else began or now
         return self._finish(now)
 
@@ -122,6 +128,7 @@ class Engine:
         self._registry.is_first_listing = False
         self.distrust()
         self._judge_unjudged(now)
+        self._doubt.leave_gap(now)
         return self._finish(now)
 
     def advance(self, now: Instant) -> list[Action]:
@@ -139,7 +146,7 @@ class Engine:
         self._install(ruleset, now)
         self._desk.mutes.load(ruleset, now)
         self._desk.rehome(now)
-        self._look_at_calendar(now)
+        self._wishes.look(now)
         return self._finish(now)
 
     # --- people ------------------------------------------------------------------------------------------------------
@@ -147,9 +154,7 @@ class Engine:
     def silence(self, silence: Silence, now: Instant) -> list[Action]:
         """Keep quiet what a silence matches; one of the same id is replaced."""
         self._begin(now)
-        self._look_when_due(now)
-        self._desk.mutes.add(silence, now)
-        self._look_again(now)
+        self._wishes.silence(silence, now)
         return self._finish(now)
 
     def lift(self, silence_id: str, now: Instant) -> list[Action]:
@@ -159,17 +164,12 @@ class Engine:
 
     def acknowledge(self, ack: Ack, now: Instant) -> list[Action]:
         """Take note that somebody has taken on an alert, which may not be known yet."""
-        self._desk.acks[ack.alert_id] = ack
-        self._desk.ack_ends.add(ack.alert_id)
-        alert = self._desk.active.get(ack.alert_id)
-        if alert is not None and alert.ack is not None:
-            self._desk.decide(alert, Reason.ACKNOWLEDGED, now, ack.by)
-        self._look_again(now)
+        self._wishes.acknowledge(ack, now)
         return self._finish(now)
 
     def unacknowledge(self, alert_id: str, now: Instant) -> list[Action]:
         """Take note that nobody has taken on an alert any longer."""
-        self._end_ack(alert_id, now)
+        self._wishes.end_ack(alert_id, now)
         return self._finish(now)
 
     def forget(self, service: str, instance: str | None, now: Instant) -> list[Action]:
@@ -178,6 +178,30 @@ class Engine:
         for each in list(known.instances) if known is not None else ():
             if not each.is_present and instance in (None, each.name):
                 self._registry.forget(each, now)
+        return self._finish(now)
+
+    # --- alertd itself -----------------------------------------------------------------------------------------------
+
+    def note(self, rule: BuiltIn, words: str, now: Instant, *, holds: bool, target: str | None = None) -> list[Action]:
+        """Take in whether a built-in rule holds of a target (None: of alertd as a whole), and in `words` how it stands.
+
+        `words` follow the target in a title, and `now` where a target no longer fires: `delivering again`.
+        """
+        self._begin(now)
+        self._builtins.by_name[rule].note(target, Note(holds, words), now)
+        return self._finish(now)
+
+    def hold(self, why: str, now: Instant) -> list[Action]:
+        """Doubt losses by `expired` or `missed` for `settle`, since etcd was away: `why` says so in a few words.
+
+        Called while a gap is open, and before what it holds is fed, that lasts until `settle` after the gap's end.
+        """
+        self._doubt.hold(why, now)
+        return self._finish(now)
+
+    def release(self, now: Instant) -> list[Action]:
+        """Judge now what is doubted, or when the gap ends that is open."""
+        self._doubt.release(now)
         return self._finish(now)
 
     # --- from one process to the next --------------------------------------------------------------------------------
@@ -197,6 +221,7 @@ class Engine:
             else:
                 self._unjudged[service] = None
                 self._registry.is_first_listing = False
+        self._doubt.resume(now)
         self._finish(now)
         return damaged
 
@@ -216,7 +241,8 @@ class Engine:
 
     def take_touched(self) -> list[str]:
         """Return the services of which something is to be remembered anew, each once."""
-        names = [service.name for service in self._registry.touched]
+        own = self._builtins.service
+        names = [service.name for service in self._registry.touched if service is not own]
         self._registry.touched.clear()
         return names
 
@@ -229,8 +255,10 @@ class Engine:
     ) -> tuple[list[Action], list[Damaged]]:
         """Tell people from now on, going on with what the last speaker told; return also what could not be read."""
         self._desk.speaks = True
+        self._builtins.begin_to_speak(now)
         rules = {rule.rule.name: rule for rule in self._rules}
-        succession = Succession(self._desk, self._registry.services, rules, now)
+        judged = Judged(self._registry.services, rules, self._builtins.by_name)
+        succession = Succession(self._desk, judged, now)
         damaged = []
         for take in (
             *(partial(succession.take_channel, name, record) for name, record in channels.items()),
@@ -313,9 +341,9 @@ class Engine:
             known.expected, known.labels = self._specs.about(service)
         return foresee(make_condition(compiled, known, self._desk), instance, cause, now)
 
-    def reach(self, rule: str, severity: Severity) -> tuple[str, ...]:
-        """Return the channels that a rule of alertd's own would tell now; none while that is silenced."""
-        return reach(rule_of_our_own(rule, severity), Service(OWN_SERVICE), self._desk)
+    def reach(self, rule: BuiltIn) -> tuple[Alert, tuple[str, ...]]:
+        """Return a built-in rule's alert on alertd as a whole, and whom it would tell; nobody while it is muted."""
+        return reach(self._builtins.by_name[rule])
 
     # --- what the registry asks --------------------------------------------------------------------------------------
 
@@ -325,8 +353,8 @@ class Engine:
         self._give_conditions(service, self._index.matching(service.name))
 
     def is_held(self, service: Service) -> bool:
-        """Tell whether a service alert is under way."""
-        return any(condition.is_held for condition in service.conditions)
+        """Tell whether a service alert is under way, or it is not known what has become of an instance."""
+        return bool(service.doubted) or any(condition.is_held for condition in service.conditions)
 
     def drop(self, instance: Instance, now: Instant) -> None:
         """End what is judged about an instance; with the last one of an unnamed service, about the service too."""
@@ -339,52 +367,20 @@ class Engine:
             self._unjudged.pop(service, None)
             self._leave(service, Reason.FORGOTTEN, now)
 
-    # --- the calendar ------------------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------------------------------
 
     def _begin(self, now: Instant) -> None:
         """Look at the clock for the first time: only now can windows and silences be judged."""
         if not self._has_begun:
             self._has_begun = True
-            self._desk.calendar.turn(now.wall)
-            self._desk.mutes.load(self._ruleset, now)
-            self._look_at_calendar(now)
-
-    def _look_at_calendar(self, now: Instant) -> None:
-        """Let windows open and close, silences and acknowledgements end, and see when to look again."""
-        desk = self._desk
-        stop(self._calendar_timer)
-        desk.calendar.turn(now.wall)
-        desk.mutes.turn(now)
-        for alert_id in desk.ack_ends.take(now.wall):
-            self._end_ack(alert_id, now)
-        self._look_again(now)
-
-    def _look_when_due(self, now: Instant) -> None:
-        due = self._calendar_timer.due
-        if due is not None and due <= now.mono:
-            self._look_at_calendar(now)
-
-    def _look_again(self, now: Instant) -> None:
-        """See when to look at the calendar next: sooner than planned, but never later."""
-        desk, timer = self._desk, self._calendar_timer
-        due = desk.calendar.due(now, desk.mutes.ends.next(), desk.ack_ends.next())
-        if due is not None and (timer.due is None or due < timer.due):
-            self._timers.start(timer, due)
-
-    def _end_ack(self, alert_id: str, now: Instant) -> None:
-        alert = self._desk.active.get(alert_id)
-        was_taken_on = alert is not None and alert.ack is not None
-        self._desk.acks.pop(alert_id, None)
-        if alert is not None and was_taken_on and alert.state is AlertState.FIRING:
-            self._desk.decide(alert, Reason.UNACKNOWLEDGED, now)
-            alert.follow_up(now)
-
-    # --- inside ------------------------------------------------------------------------------------------------------
+            self._wishes.begin(self._ruleset, now)
 
     def _judge(self, changes: list[Change], now: Instant) -> None:
         """Judge what happened at one revision, service by service."""
         if not changes:
             return
+        if self._registry.losses or self._doubt.is_on:
+            changes = self._doubt.sift(changes, now)
         if self._dirty is not None:
             self._catch_up(changes, self._dirty, now)
             return
@@ -437,7 +433,7 @@ class Engine:
         """Let deadlines pass, but not while a gap is open; however late, nothing is told that is silenced by now."""
         if self._dirty is not None:
             return
-        self._look_when_due(now)
+        self._wishes.look_when_due(now)
         self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
@@ -446,8 +442,10 @@ class Engine:
         self._specs = SpecIndex(ruleset.services)
         self._ruleset = ruleset
         self._desk.settings = ruleset.settings
+        self._doubt.follow(ruleset.settings.registry)
         self._desk.calendar = Calendar(ruleset.windows, None if now is None else now.wall)
         self._desk.router = Router(ruleset, self._desk.calendar)
+        self._builtins.install(ruleset, self._specs.about(SELF)[1], now)
         registry = self._registry
         registry.forget_after = ruleset.settings.forget_after
         named = dict.fromkeys((*self._index.named, *self._specs.named))
@@ -500,19 +498,3 @@ def _by_service(changes: Iterable[Change]) -> dict[Service, list[Change]]:
     for change in changes:
         by_service.setdefault(change[0].service, []).append(change)
     return by_service
-
-
-def make_condition(rule: CompiledRule, service: Service, desk: Desk) -> Condition:
-    """Return what judges `rule` on `service`."""
-    when = rule.rule.when
-    if when.instances is not None:
-        return InstanceCount(rule, service, desk)
-    if when.instance == "down":
-        return InstanceDown(rule, service, desk)
-    if when.instance == "up":
-        return InstanceUp(rule, service, desk)
-    if when.distinct is not None:
-        return Distinct(rule, service, desk)
-    if when.changes is not None:
-        return Changes(rule, service, desk)
-    return FieldValue(rule, service, desk) if when.value is not None else Malformed(rule, service, desk)

@@ -86,7 +86,7 @@ class InstanceCount(ServiceCondition):
     @override
     def judge(self, changes: Sequence[Change], now: Instant, *, calm: bool) -> None:
         if self._counts_all:
-            self._tallies[None].up = self.service.up
+            self._tallies[None].up = self.service.up + len(self.service.doubted)
             instance, went = _tipping(changes)
             self._judge_tally(None, now, instance, calm=calm or (went and instance.is_announced))
             return
@@ -101,7 +101,7 @@ class InstanceCount(ServiceCondition):
     @override
     def judge_all(self, now: Instant) -> None:
         if self._counts_all:
-            self._tallies[None].up = self.service.up
+            self._tallies[None].up = self.service.up + len(self.service.doubted)
         else:
             for instance in self.service.instances:
                 self._seat(instance)
@@ -114,11 +114,12 @@ class InstanceCount(ServiceCondition):
         if tally is None:
             return Measure()
         if self._counts_all:
-            lost = len(self.service.lost)
+            up, lost = self.service.up, len(self.service.lost)
         else:
             lost = sum(1 for instance in self.service.lost if self._is_seated(instance, alert.per))
+            up = tally.up - sum(1 for instance in self.service.doubted if self._is_seated(instance, alert.per))
         minimum = tally.minimum if self._above is None else None
-        return Measure(tally.up, tally.up + lost, minimum, self._above)
+        return Measure(up, up + lost, minimum, self._above)
 
     @override
     def forget(self, instance: Instance, now: Instant) -> None:
@@ -201,8 +202,9 @@ class InstanceCount(ServiceCondition):
         if seat is None:
             seat = self._seats[instance] = Seat(per)
             tally.members += 1
-        tally.up += instance.up - seat.up
-        seat.up = instance.up
+        is_up = self.service.deems_up(instance)
+        tally.up += is_up - seat.up
+        seat.up = is_up
         return (per,)
 
     def _place(self, instance: Instance) -> tuple[bool, str | None]:
@@ -260,7 +262,7 @@ class Distinct(ServiceCondition):
         self._show(instance, None)
 
     def _note(self, instance: Instance) -> None:
-        counts = instance.up and self.where.matches(instance)
+        counts = self.service.deems_up(instance) and self.where.matches(instance)
         self._show(instance, as_written(look_up(instance.read_fields(), self._distinct.field)) if counts else None)
 
     def _show(self, instance: Instance, value: str | None) -> None:

@@ -41,6 +41,7 @@ class Desk:
         "calendar",
         "episodes",
         "groups",
+        "hindsight",
         "mutes",
         "out",
         "revision",
@@ -62,6 +63,8 @@ class Desk:
         self.calendar: Calendar
         self.settings: Settings
         self.revision = 0
+        self.hindsight = False
+        """Whether what is judged now happened earlier: what turned true did so then, what turned false never was."""
         self.active: dict[str, LiveAlert] = {}
         """Alerts that are pending, firing or flapping, by id."""
         self.episodes: dict[str, int] = {}
@@ -148,6 +151,12 @@ class Desk:
         """Return all alerts (None) or those of some services that stand, or owe anybody anything."""
         found = self._members.values() if services is None else (self._members.get(name, {}) for name in services)
         return {member.alert: None for members in found for member in members}
+
+    def collect(self, now: Instant, extra: float) -> None:
+        """Let each channel be told all that there is to tell now as one digest, `extra` seconds after the last."""
+        last = max((group.news_due for group in self.groups.values()), default=now.mono)
+        for channel in self.router.channels:
+            self.outlet(channel).collect(max(last, now.mono) + extra)
 
     def _end_of_ack(self, alert_id: str) -> datetime | None:
         ack = self.acks.get(alert_id)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from alertd.engine.alert import LiveAlert
 from alertd.engine.conditions import InstanceUp
+from alertd.engine.facts import describe_alert
 from alertd.engine.group import name_of
 from alertd.engine.registry import Instance
-from alertd.engine.told import Departed
 from alertd.model import Cause, Forecast, ForecastStep, ForecastWay, Kind, NoForecast
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from alertd.engine.desk import Desk
     from alertd.engine.registry import Service
     from alertd.engine.routing import Way
-    from alertd.engine.rules import CompiledRule
-    from alertd.model import Instant
+    from alertd.model import Alert, Instant
 
 
 def foresee(condition: Condition, name: str | None, cause: Cause | None, now: Instant) -> Forecast | NoForecast:
@@ -43,12 +42,12 @@ def foresee(condition: Condition, name: str | None, cause: Cause | None, now: In
     return Forecast(condition.rule.text, alert.target, desk.mutes.foresee(alert), ways)
 
 
-def reach(rule: CompiledRule, service: Service, desk: Desk) -> tuple[str, ...]:
-    """Return the channels that `rule` would tell of a service now, each once; none while that is muted."""
-    alert = LiveAlert(Departed(rule, service, desk), None, None)
-    if desk.mutes.foresee(alert) is not None:
-        return ()
-    return tuple(dict.fromkeys(channel for way in desk.router.ways(alert) for channel in way.channels))
+def reach(condition: Condition) -> tuple[Alert, tuple[str, ...]]:
+    """Return the alert on a service as a whole, were it to fire now, and whom it would tell: nobody if it is muted."""
+    alert = LiveAlert(condition, None, None)
+    desk = condition.desk
+    ways = () if desk.mutes.foresee(alert) is not None else desk.router.ways(alert)
+    return describe_alert(alert), tuple(dict.fromkeys(channel for way in ways for channel in way.channels))
 
 
 def _instance(service: Service, name: str, now: Instant) -> Instance:

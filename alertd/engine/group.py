@@ -151,6 +151,11 @@ class Group:
         """Return in how many seconds a firing of now would be told."""
         return max(self.route.group_wait, self.spoke + self.route.group_interval - now.mono)
 
+    @property
+    def news_due(self) -> float:
+        """When its news is told, in monotonic seconds; -inf if it has none."""
+        return -inf if self._tell.due is None else self._tell.due
+
     def note_told(self) -> None:
         """Take note that what is known of its channels has changed."""
         if self.desk.speaks:

@@ -86,7 +86,9 @@ def remember(service: Service, registry: Registry, revision: int, now: Instant) 
         if instance.up and instance.is_present:
             up[label(instance)] = _of_present(instance, dial)
         else:
-            down[label(instance)] = _of_down(instance, dial)
+            down[label(instance)] = record = _of_down(instance, dial)
+            if instance in service.doubted:
+                record["doubted"] = dial.write_mono(registry.doubted_until)
     judged = {
         each.rule.rule.name: record for each in service.conditions if (record := _of_condition(each, label, dial))
     }
@@ -187,6 +189,8 @@ def recall(name: str, record: Mapping[str, Any], registry: Registry, now: Instan
         pasts = {rule: _past_of(each, instances, dial) for rule, each in record.get("judged", {}).items()}
         recent = [_transition(service.name, each, dial) for each in record.get("recent", ())]
         fresh = [instances[label] for label in record.get("fresh", ()) if label in instances]
+        down = record.get("down", {}).items()
+        doubted = {instances[name]: dial.read_mono(each["doubted"]) for name, each in down if "doubted" in each}
         true_at = int(record["at"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Damaged(f"what is remembered of {service.name} cannot be read: {type(error).__name__}: {error}") from None
@@ -194,6 +198,9 @@ def recall(name: str, record: Mapping[str, Any], registry: Registry, now: Instan
     for label, instance in instances.items():
         due = known[label].get("forget") if isinstance(known[label], dict) else None
         registry.readmit(instance, None if due is None else dial.read_mono(due))
+    for instance, until in doubted.items():
+        service.doubted[instance] = None
+        registry.doubted_until = max(registry.doubted_until, until)
     service.fresh.extend(fresh)
     service.recent.extend(recent)
     for condition in service.conditions:

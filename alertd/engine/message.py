@@ -57,7 +57,8 @@ def compose(group: Group, channel: str, parts: Sequence[Part], now: Instant) -> 
 
 def compose_digest(channel: str, parts: Sequence[Part], number: int, still_firing: int, now: Instant) -> Notification:
     """Return the one message of a storm, the channel's `number`-th."""
-    services = dict.fromkeys(part.member.alert.condition.service for part in parts)
+    conditions = (part.member.alert.condition for part in parts)
+    services = dict.fromkeys(condition.service for condition in conditions if not condition.is_about_self)
     return Notification(
         id=_name(channel, DIGEST, parts, str(number)),
         kind=Kind.DIGEST,
@@ -75,8 +76,8 @@ def _entries(parts: Sequence[Part]) -> tuple[Entry, ...]:
 
 
 def _services(parts: Sequence[Part]) -> Mapping[str, ServiceFacts]:
-    """Return the facts of the services spoken of, each with the instances spoken of first."""
-    alerts = [part.member.alert for part in parts]
+    """Return the facts of the services spoken of, each with the instances spoken of first; alertd itself has none."""
+    alerts = [part.member.alert for part in parts if not part.member.alert.condition.is_about_self]
     facts = {}
     for service in dict.fromkeys(alert.condition.service for alert in alerts):
         spoken_of = [a.instance for a in alerts if a.instance is not None and a.condition.service is service]

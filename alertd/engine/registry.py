@@ -16,8 +16,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alertd import values
+from alertd.engine.leases import Leases
 from alertd.engine.timers import Timer, Timers, stop
-from alertd.model import Action, Cause, EventKind, Instant, KeyEvent, Transition
+from alertd.model import DOUBTFUL, Action, Cause, EventKind, Instant, KeyEvent, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,7 @@ class Instance:
         "is_new",
         "is_present",
         "key",
+        "lease",
         "malformed",
         "name",
         "raw",
@@ -89,6 +91,8 @@ class Instance:
         self.since = now
         self.between: Instant | None = None
         self.registered_at = now.mono
+        self.lease = 0
+        """What stands for the lease of its key, the last one if that is gone (see `Leases`)."""
         self.forget: Timer | None = None
 
     def take(self, raw: bytes) -> None:
@@ -114,12 +118,14 @@ class Service:
     """The set of its instances.
 
     `lost` holds those down and neither stopped on purpose nor replaced, the longest lost first; `stopped` those stopped
-    on purpose. `is_named` means that the rules name it exactly: it is judged even if never seen, and never forgotten.
-    `true_at` is the revision at which what is known of it was true before its watch began; 0 afterwards.
+    on purpose; `doubted` those whose loss is not believed yet. `is_named` means that the rules name it exactly: it is
+    judged even if never seen, and never forgotten. `true_at` is the revision at which what is known of it was true
+    before its watch began; 0 afterwards.
     """
 
     __slots__ = (
         "conditions",
+        "doubted",
         "expected",
         "fresh",
         "instances",
@@ -139,6 +145,7 @@ class Service:
         self.instances: dict[Instance, None] = {}
         self.lost: dict[Instance, None] = {}
         self.stopped: dict[Instance, None] = {}
+        self.doubted: dict[Instance, None] = {}
         self.fresh: deque[Instance] = deque()
         self.recent: deque[Transition] = deque(maxlen=REMEMBERED)
         self.up = 0
@@ -148,6 +155,10 @@ class Service:
         self.is_named = False
         self.keeps_fields = False
         self.true_at = 0
+
+    def deems_up(self, instance: Instance) -> bool:
+        """Tell whether an instance is to be judged as up: also while it is doubted that it is not."""
+        return instance.up or instance in self.doubted
 
 
 class Judges(Protocol):
@@ -183,13 +194,20 @@ class Registry:
         """Services of which something is to be remembered anew, since that was last asked for."""
         self.gap_began: Instant | None = None
         self.is_first_listing = True
+        self.up = 0
+        """Instances that are up, of all services."""
+        self.losses = 0
+        """Instances lost by a doubtful cause since that was last asked for."""
+        self.doubted_until = 0.0
+        """When what is doubted is judged, in monotonic seconds."""
+        self.leases = Leases()
 
     def apply(self, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         """Take one event in; append each instance that it touched (its own, and one that it replaces)."""
         kind = event.kind
         instance = self.by_key.get(event.key)
         if instance is not None and event.revision <= instance.service.true_at:
-            _refresh(instance, event, changes)
+            self._refresh(instance, event, changes)
         elif kind is EventKind.PUT or kind is EventKind.FOUND:
             if instance is None:
                 instance = self._admit(event, now)
@@ -200,6 +218,7 @@ class Registry:
             self._take_value(instance, event, now, changes)
         elif instance is not None and instance.is_present:
             instance.is_present = False
+            self.leases.leave(instance.lease)
             self._start_forgetting(instance, now.mono + self.forget_after)
             went = instance.up
             if went:
@@ -221,9 +240,10 @@ class Registry:
         self._judges.drop(instance, now)
         del self.by_key[instance.key]
         self.touched[service] = None
-        for members in (service.instances, service.lost, service.stopped):
+        for members in (service.instances, service.lost, service.stopped, service.doubted):
             members.pop(instance, None)
         service.up -= instance.up
+        self.up -= instance.up
         if not service.instances and not service.is_named:
             del self.services[service.name]
 
@@ -242,6 +262,7 @@ class Registry:
         self.by_key[instance.key] = instance
         service.instances[instance] = None
         service.up += instance.up
+        self.up += instance.up
         if instance.cause is Cause.STOPPED:
             service.stopped[instance] = None
         elif not instance.up and not instance.replaced_by:
@@ -267,9 +288,25 @@ class Registry:
         service.instances[instance] = None
         return instance
 
+    def _refresh(self, instance: Instance, event: KeyEvent, changes: list[Change]) -> None:
+        """Take the value of what is remembered as it was later: nothing else of an older event is news."""
+        if instance.is_present and event.kind in (EventKind.PUT, EventKind.FOUND):
+            instance.take(event.value)
+            self._move(instance, event.lease)
+            changes.append((instance, False))
+
+    def _move(self, instance: Instance, lease: int) -> None:
+        """Take note of the lease of a key that is there."""
+        self.leases.leave(instance.lease)
+        instance.lease = self.leases.enter(lease)
+
     def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         if not instance.is_known or instance.raw != event.value:
             instance.take(event.value)
+        if instance.is_present:
+            self._move(instance, event.lease)
+        else:
+            instance.lease = self.leases.enter(event.lease)
         instance.is_present = True
         if instance.forget is not None:
             instance.forget.due = None
@@ -293,6 +330,7 @@ class Registry:
         instance.up = True
         instance.detail = instance.replaced_by = ""
         service.up += 1
+        self.up += 1
         service.lost.pop(instance, None)
         service.stopped.pop(instance, None)
         self._record(instance, event.revision, now)
@@ -314,6 +352,8 @@ class Registry:
 
     def _go_down(self, instance: Instance, cause: Cause, detail: str, revision: int, now: Instant) -> None:
         instance.service.up -= instance.up
+        self.up -= instance.up
+        self.losses += instance.up and cause in DOUBTFUL
         instance.up = False
         instance.cause, instance.detail = cause, detail
         self._file_as_down(instance, now)
@@ -373,13 +413,6 @@ class Registry:
             self.forget(instance, now)
         elif instance.forget is not None:
             self._timers.start(instance.forget, now.mono + _ASK_AGAIN)
-
-
-def _refresh(instance: Instance, event: KeyEvent, changes: list[Change]) -> None:
-    """Take the value of what is remembered as it was later: nothing else of an older event is news."""
-    if instance.is_present and event.kind in (EventKind.PUT, EventKind.FOUND):
-        instance.take(event.value)
-        changes.append((instance, False))
 
 
 def _take_successor(lost: Instance, now: Instant) -> Instance | None:

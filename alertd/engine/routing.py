@@ -98,6 +98,11 @@ class Router:
         """Return the route that ways of this key take, the default one if it is gone."""
         return next((leg.route for leg in self._legs if leg.key == key), self._legs[-1].route)
 
+    @property
+    def channels(self) -> Iterable[str]:
+        """All channels that there are."""
+        return self._resolved_wanted
+
     def has(self, channel: str) -> bool:
         """Tell whether a channel is there."""
         return channel in self._resolved_wanted

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alertd.config.schema import Rule, When, source_of
+from alertd.config.schema import source_of
 from alertd.engine.match import any_of, is_glob
-from alertd.model import RuleText, Severity
+from alertd.model import RuleText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from alertd.config.schema import Flap, Ruleset, ServiceSpec
+    from alertd.config.schema import Flap, Rule, Ruleset, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,6 @@ def compile_rules(ruleset: Ruleset) -> tuple[CompiledRule, ...]:
         flap = default if rule.flap is None else rule.flap or None
         compiled.append(CompiledRule(rule, text, flap, order))
     return tuple(compiled)
-
-
-OWN_SERVICE = "alertd"
-"""What the rules of alertd's own speak of."""
-
-
-def rule_of_our_own(name: str, severity: Severity) -> CompiledRule:
-    """Return a rule that is in no file: its condition is not judged, but told."""
-    rule = Rule(name=name, service=(OWN_SERVICE,), when=When(malformed=True), severity=severity, flap=False)
-    return CompiledRule(rule, RuleText(name, severity, "built in"), None, 0)
 
 
 class RuleIndex:

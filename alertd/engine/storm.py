@@ -3,7 +3,7 @@
 While the storm goes on, a digest is told at the end of each such time; it is over when one passes in which nothing was
 held back. What was told in a digest counts as told, and what becomes of those groups comes digested too. While one is
 being collected all other news joins it, also of groups that spoke for themselves before: what is lost at one moment is
-missed over many seconds, as its leases end.
+missed over many seconds, as its leases end. What is about alertd itself speaks for itself always: it may say why.
 
 Of what is held no more is kept than whom it is about. What the digest says is worked out when it is told, so that what
 came and went meanwhile is told once or not at all, and what has been muted meanwhile is not.
@@ -49,7 +49,7 @@ class Outlet:
         wanted = [part for part in parts if self._wants(part, now)]
         if not wanted:
             return False
-        if self._admits(group, now):
+        if _is_about_self(wanted) or self._admits(group, now):
             self._note_told(wanted, now)
             self._desk.out.append(compose(group, self._channel, wanted, now))
         else:
@@ -66,6 +66,10 @@ class Outlet:
     def is_collecting(self) -> bool:
         """Whether a digest is due that whatever is told now joins."""
         return self._timer.due is not None
+
+    def collect(self, until: float) -> None:
+        """Let all that is told join one digest, to be told at `until` (monotonic seconds) or later."""
+        self._desk.timers.start(self._timer, max(until, self._timer.due or until))
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -123,8 +127,8 @@ class Outlet:
             self._desk.timers.start(self._timer, self.storm_until if now.mono < self.storm_until else end)
 
     def _flush(self, now: Instant) -> None:
-        """Tell all that was held, as one; unless somebody else speaks by now."""
-        if not self._desk.speaks:
+        """Tell all that was held, as one; unless somebody else speaks by now, or nothing was."""
+        if not self._desk.speaks or not self._held:
             return
         held, self._held = {part.member.alert: part for part in self._held.values()}, {}
         self.storm_until = now.mono + self._desk.settings.storm.within
@@ -160,3 +164,8 @@ class Outlet:
         for part in parts:
             self._desk.decide(part.member.alert, Reason.TOLD, now, f"{part.kind} to {self._channel}")
             part.member.note_told(self._channel, part.kind, now)
+
+
+def _is_about_self(parts: Sequence[Part]) -> bool:
+    """Tell whether all that is to be told is about alertd itself, which no digest may hold up."""
+    return all(part.member.alert.condition.is_about_self for part in parts)

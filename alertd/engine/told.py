@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from alertd.config.schema import Rule
 from alertd.engine.alert import LiveAlert
+from alertd.engine.builtin import Noted
 from alertd.engine.conditions import Condition, Measure
 from alertd.engine.membership import Belief, Membership
 from alertd.engine.memory import Damaged, Dial
@@ -104,7 +105,8 @@ def _of_condition(condition: Condition) -> Record:
 def _of_alert(alert: LiveAlert, number: int, dial: Dial) -> list[Any]:
     name = alert.per if alert.instance is None else alert.instance.name
     since = None if alert.since is None else dial.write(alert.since)
-    return [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode]
+    words = [alert.condition.words_of(alert)] if isinstance(alert.condition, Noted) else []
+    return [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode, *words]
 
 
 def of_channel(outlet: Outlet, now: Instant) -> Record:
@@ -137,6 +139,8 @@ class _ToldAlert(NamedTuple):
     since: Instant | None
     cause: Cause | None
     episode: int
+    words: str
+    """Of a built-in rule: how its target stood."""
 
 
 class _Told(NamedTuple):
@@ -165,9 +169,13 @@ def _read(record: Mapping[str, Any], dial: Dial) -> _Told:
         for beliefs, owed, steps in record.get("beliefs", ())
     ]
 
-    def alert(name: str | None, number: int, since: int | None, cause: str | None, episode: int) -> _ToldAlert:
+    def alert(
+        name: str | None, number: int, since: int | None, cause: str | None, episode: int, words: str = ""
+    ) -> _ToldAlert:
         begun = None if since is None else dial.read(since)
-        return _ToldAlert(name, *known[number], begun, None if cause is None else Cause(cause), int(episode))
+        return _ToldAlert(
+            name, *known[number], begun, None if cause is None else Cause(cause), int(episode), str(words)
+        )
 
     spoke = record.get("spoke")
     return _Told(
@@ -194,16 +202,21 @@ def _read(record: Mapping[str, Any], dial: Dial) -> _Told:
     )
 
 
+class Judged(NamedTuple):
+    """What is judged now, by name."""
+
+    services: Mapping[str, Service]
+    rules: Mapping[str, CompiledRule]
+    built_in: Mapping[str, Noted]
+
+
 class Succession:
     """How an engine takes over what another told: `take` each record, then `finish`."""
 
-    def __init__(
-        self, desk: Desk, services: Mapping[str, Service], rules: Mapping[str, CompiledRule], now: Instant
-    ) -> None:
+    def __init__(self, desk: Desk, judged: Judged, now: Instant) -> None:
         """Forget what this engine has told itself, if ever."""
         self._desk = desk
-        self._services = services
-        self._rules = rules
+        self._services, self._rules, self._built_in = judged
         self._now = now
         self._dial = Dial(now)
         self._instances: dict[Service, dict[str, Instance]] = {}
@@ -220,7 +233,9 @@ class Succession:
         group.take_over(told.spoke, told.reminders, told.digested, told.through)
         for about, alerts in told.alerts:
             for each in alerts:
-                self._learn(group, self._alert(about, each), each)
+                own = self._built_in.get(about.rule)
+                alert = self._alert(about, each) if own is None else self._own_alert(own, each)
+                self._learn(group, alert, each)
 
     def take_channel(self, channel: str, record: Mapping[str, Any]) -> None:
         """Take over a channel's storm; raise Damaged for a record that cannot be read."""
@@ -270,6 +285,9 @@ class Succession:
         self._learned[alert] = told
         if alert.ending is not None:
             self._desk.bury(alert)
+
+    def _own_alert(self, rule: Noted, told: _ToldAlert) -> LiveAlert:
+        return rule.go_on(told.name, told.since, told.words, self._now)
 
     def _alert(self, about: _About, told: _ToldAlert) -> LiveAlert:
         """Return the alert meant, as one that has ended for good if it is judged no more."""

@@ -20,7 +20,7 @@ EXAMPLES = SHIPPED / "examples"
 
 OF_THE_DEMO = ("apache", "mail", "pay")
 
-NOT_IN_EFFECT = {"registry", "unreachable_after", "settle", "suspect", "fallback"}
+NOT_IN_EFFECT = {"fallback"}
 
 
 def test_the_shipped_rules_are_without_fault() -> None:

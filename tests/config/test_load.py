@@ -137,11 +137,9 @@ def test_signs_of_life_and_webhooks_are_read(folder: Folder) -> None:
     assert webhook.secret is None
 
 
-def test_what_has_no_effect_yet_is_warned_of(folder: Folder) -> None:
-    """It is read and checked, and nobody shall rely on it; of the rest nothing is to be said."""
-    assert folder.write(CONTRACT).problems({"WORD": "x"}) == [
-        "rules/a.yaml:6:3: warning: `registry` is not in effect yet"
-    ]
+def test_all_of_it_is_in_effect(folder: Folder) -> None:
+    """Nothing is to be said of it."""
+    assert folder.write(CONTRACT).problems({"WORD": "x"}) == []
 
 
 def test_files_are_merged_in_the_order_of_their_paths(folder: Folder) -> None:

@@ -168,6 +168,10 @@ ELSEWHERE = [
         "11: error: `!!python/object:os.system` is a YAML tag, which is not supported; ",
     ),
     ("---", "1: error: a second document; put it into a file of its own"),
+    (
+        "  - {name: alertd-mine, service: s, when: {malformed: true}}",
+        "12: error: names that begin with `alertd-` are those of built-in rules; choose another",
+    ),
 ]
 
 

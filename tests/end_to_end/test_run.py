@@ -89,7 +89,7 @@ def test_two_at_once_on_one_etcd(tmp_path: Path, etcd: EtcdServer, inbox: HttpIn
 def test_reload_takes_new_rules_and_refuses_broken_ones(
     etcd: EtcdServer, inbox: HttpInbox, daemon: DaemonProcess
 ) -> None:
-    """SIGHUP reads the rules again; a bad file leaves those in force, and says so at its place."""
+    """SIGHUP reads the rules again; a bad file leaves those in force, and says so at its place, also to people."""
     etcd.ctl("put", "/services/pay/a", "")
     daemon.write_rules(MINIMUM, inbox).start()
     inbox.wait_for_count(1)
@@ -100,8 +100,13 @@ def test_reload_takes_new_rules_and_refuses_broken_ones(
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log("the rules do not load: those in force stay")
     assert any("more.yaml:1" in event and "wen" in event for event in daemon.events())
+    refused = "[FIRING] alertd-ruleset alertd · the rules do not load"
+    inbox.wait_for(lambda received: any(refused in m["title"] and "more.yaml:1" in m["title"] for m in received))
     etcd.ctl("put", "/services/pay/b", "")
     inbox.wait_for(lambda received: any("[RESOLVED] pay-few pay" in message["title"] for message in received))
+    (daemon.rules / "more.yaml").write_text("rules: [{name: pay-few, service: pay, when: {instances: {below: 2}}}]\n")
+    daemon.signal(signal.SIGHUP)
+    inbox.wait_for(lambda received: any("[RESOLVED] alertd-ruleset alertd" in message["title"] for message in received))
 
 
 def test_logs_nothing_of_readiness_before_it(tmp_path: Path) -> None:

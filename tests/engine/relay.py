@@ -97,6 +97,13 @@ class Relay(Story):
             assert not tells(self.standby.close_gap(self.now))
         return self
 
+    def hold(self, why: str = "etcd was away for 2m") -> Self:
+        """Doubt what is lost, in both."""
+        super().hold(why)
+        if self.standby is not None:
+            assert not tells(self.standby.hold(why, self.now))
+        return self
+
     def reload(self, *rules: Rule, **fields: Any) -> Self:
         """Put another ruleset in force, in both."""
         self.rules = rules

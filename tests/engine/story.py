@@ -15,6 +15,7 @@ from alertd.model import (
     Ack,
     Action,
     Alert,
+    BuiltIn,
     Decision,
     EventKind,
     Instant,
@@ -158,6 +159,23 @@ class Story:
         self.actions += self.engine.forget(service, instance, self.now)
         return self
 
+    # --- alertd itself -----------------------------------------------------------------------------------------------
+
+    def note(self, name: BuiltIn, words: str, target: str | None = None) -> Self:
+        """Say that a built-in rule holds."""
+        self.actions += self.engine.note(name, words, self.now, holds=True, target=target)
+        return self
+
+    def clear(self, name: BuiltIn, words: str, target: str | None = None) -> Self:
+        """Say that it does not."""
+        self.actions += self.engine.note(name, words, self.now, holds=False, target=target)
+        return self
+
+    def hold(self, why: str = "etcd was away for 2m") -> Self:
+        """Doubt what is lost."""
+        self.actions += self.engine.hold(why, self.now)
+        return self
+
     # --- events ------------------------------------------------------------------------------------------------------
 
     def events(self, *events: KeyEvent) -> Self:
@@ -165,15 +183,23 @@ class Story:
         self.actions += self.engine.feed(events, self.now)
         return self
 
-    def event(self, kind: EventKind, name: str, value: bytes = b"") -> KeyEvent:
+    def event(self, kind: EventKind, name: str, value: bytes = b"", lease: int = 0) -> KeyEvent:
         """Make an event at the current revision."""
-        return KeyEvent(kind, PREFIX + name.encode(), value, 0, self._revision)
+        return KeyEvent(kind, PREFIX + name.encode(), value, lease, self._revision)
 
-    def put(self, *names: str, kind: EventKind = EventKind.PUT, raw: bytes | None = None, **fields: Any) -> Self:
-        """Put keys, all with one value and at one revision."""
+    def put(
+        self,
+        *names: str,
+        kind: EventKind = EventKind.PUT,
+        raw: bytes | None = None,
+        leases: int = 0,
+        **fields: Any,
+    ) -> Self:
+        """Put keys, all with one value and at one revision, on no lease or on so many in turn."""
         self._revision += 1
         value = raw if raw is not None else json.dumps(fields).encode() if fields else b""
-        return self.events(*(self.event(kind, name, value) for name in names))
+        each = (number % leases + 1 if leases else 0 for number, _ in enumerate(names))
+        return self.events(*(self.event(kind, name, value, lease) for name, lease in zip(names, each, strict=True)))
 
     up = put
 
