@@ -241,8 +241,7 @@ class Engine:
 
     def take_touched(self) -> list[str]:
         """Return the services of which something is to be remembered anew, each once."""
-        own = self._builtins.service
-        names = [service.name for service in self._registry.touched if service is not own]
+        names = list(self._registry.touched)
         self._registry.touched.clear()
         return names
 

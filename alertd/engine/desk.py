@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from alertd.engine.calendar import Calendar
     from alertd.engine.membership import Membership
     from alertd.engine.mute import Mutes
-    from alertd.engine.registry import Service
     from alertd.engine.routing import Router, Way
     from alertd.engine.timers import Timers
     from alertd.model import Ack, Action, Instant
@@ -54,7 +53,7 @@ class Desk:
         "touched",
     )
 
-    def __init__(self, timers: Timers, out: list[Action], touched: dict[Service, None]) -> None:
+    def __init__(self, timers: Timers, out: list[Action], touched: dict[str, None]) -> None:
         self.timers = timers
         self.touched = touched
         self.out = out
@@ -126,7 +125,7 @@ class Desk:
 
     def decide(self, alert: LiveAlert, reason: Reason, now: Instant, detail: str = "") -> None:
         """Leave a decision about an alert as an action; whatever it is, the alert is to be remembered anew."""
-        self.touched[alert.condition.service] = None
+        self.touched[alert.condition.service.name] = None
         text = alert.rule.text
         self.out.append(Decision(now, alert.id, text.name, text.source, alert.target, reason, detail))
 

@@ -190,7 +190,7 @@ class Registry:
         self.forget_after = 0.0
         self.ignored = 0
         """Puts of keys that have no instance part."""
-        self.touched: dict[Service, None] = {}
+        self.touched: dict[str, None] = {}
         """Services of which something is to be remembered anew, since that was last asked for."""
         self.gap_began: Instant | None = None
         self.is_first_listing = True
@@ -239,7 +239,7 @@ class Registry:
         stop(instance.forget)
         self._judges.drop(instance, now)
         del self.by_key[instance.key]
-        self.touched[service] = None
+        self.touched[service.name] = None
         for members in (service.instances, service.lost, service.stopped, service.doubted):
             members.pop(instance, None)
         service.up -= instance.up
@@ -384,7 +384,7 @@ class Registry:
             changes.append((lost, False))
 
     def _record(self, instance: Instance, revision: int, now: Instant) -> None:
-        self.touched[instance.service] = None
+        self.touched[instance.service.name] = None
         instance.is_known = True
         instance.since = now
         instance.between = self.gap_began
@@ -405,7 +405,7 @@ class Registry:
     def _start_forgetting(self, instance: Instance, at: float) -> None:
         if instance.forget is None:
             instance.forget = Timer(partial(self._forget_if_free, instance))
-        self.touched[instance.service] = None
+        self.touched[instance.service.name] = None
         self._timers.start(instance.forget, at)
 
     def _forget_if_free(self, instance: Instance, now: Instant) -> None:
