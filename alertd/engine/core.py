@@ -241,7 +241,8 @@ class Engine:
 
     def take_touched(self) -> list[str]:
         """Return the services of which something is to be remembered anew, each once."""
-        names = list(self._registry.touched)
+        registry = self._registry
+        names = [name for name in registry.touched if name != SELF or name in registry.services]
         self._registry.touched.clear()
         return names
 
