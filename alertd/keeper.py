@@ -102,11 +102,14 @@ class Keeper:
 
     async def keep(self, term: Term) -> None:
         """Write what changes, until `term` is over."""
-        followed_at = time.monotonic()
+        followed_at, is_looked = time.monotonic(), False
         while not term.is_over:
             has_news = self._watch.counters.events > self._written.events
             is_due = has_news and time.monotonic() - followed_at > _FOLLOW_EVERY
             try:
+                if not is_looked:
+                    await self._store.look(STATE)
+                    is_looked = True
                 if not self._engine.is_catching_up:
                     self._touched |= dict.fromkeys(self._engine.take_touched())
                     if self._touched or is_due or not self._written.revision:

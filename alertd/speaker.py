@@ -103,7 +103,7 @@ class Speaker:
             documents = await self._read(term)
             if documents is not None:
                 self._take_over(documents)
-                await asyncio.gather(self._keep_writing(term), self._keep_time())
+                await asyncio.gather(self._keep_writing(term), self._keep_time(), self._tidy(term))
         finally:
             self._speaks = False
             self._engine.hush()
@@ -117,9 +117,6 @@ class Speaker:
         while not term.is_over:
             try:
                 documents = await self._store.read(FOLDER)
-                await self._store.clear_pieces(term)
-            except NotLeading:
-                return None
             except EtcdUnavailable as error:
                 self._trouble.note(error, time.monotonic())
                 await asyncio.sleep(self._backoff.next_delay())
@@ -196,6 +193,11 @@ class Speaker:
             self._outbox.release(name)
             if not items:
                 self._shell.observe(Step.RECORDED, name)
+
+    async def _tidy(self, term: Term) -> None:
+        """Clear away what one who died in the middle of writing left, if that can be; else the next does."""
+        with suppress(EtcdUnavailable):
+            await self._store.clear_pieces(term)
 
     async def _keep_time(self) -> None:
         """Let the outbox's deadlines pass: fallbacks are told, what is too old is given up."""
