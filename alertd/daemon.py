@@ -41,6 +41,7 @@ from alertd.etcd.orders import Orders
 from alertd.etcd.retry import Backoff, Trouble
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
+from alertd.handover import Handover
 from alertd.heartbeat import Heartbeats
 from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
@@ -152,7 +153,10 @@ class Daemon:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Watch, judge and tell until `stop` is set; then let out what is queued, for as long as is decent.
+        """Watch, judge and tell until `stop` is set; then hand over.
+
+        What is under way at targets has 4 s to end. All else that is to be told stays in etcd, for the next to lead, be
+        that another replica, which leads at once, or this one when it is started again.
 
         Raises AlertdError if the address to listen on cannot be had.
         """
@@ -185,11 +189,13 @@ class Daemon:
         self._people = People(self._engine, self._do, orders.spend, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
+        handover = Handover(client, namespace, self._post, self._speaker)
+        leading = asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead")
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
             asyncio.create_task(self._follow(watch, orders, keeper, store), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
-            asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead"),
+            leading,
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
@@ -199,12 +205,15 @@ class Daemon:
                 task.result()
         finally:
             self._manager.stopping()
+            await handover.begin(election.term)
+            leading.cancel()
+            await asyncio.gather(leading, return_exceptions=True)
+            ending = asyncio.create_task(handover.finish(election), name="hand-over")
             self._scheduler.shutdown(wait=False)
             self._heartbeats.close()
             for task in (*tasks, reporting):
                 task.cancel()
-            await asyncio.gather(*tasks, reporting, return_exceptions=True)
-            await asyncio.gather(election.resign(), self._post.close())
+            await asyncio.gather(*tasks, reporting, ending, return_exceptions=True)
             _log.info("stopped")
             self._reporter.close()
 

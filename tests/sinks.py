@@ -25,7 +25,10 @@ Arrivals = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one request is answered. `hang` never answers, `trickle` sends a byte a second; both until the inbox ends."""
+    """How one request is answered, and after how many `seconds`.
+
+    `hang` never answers, `trickle` sends a byte a second; both until the inbox ends.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -33,6 +36,7 @@ class Answer:
     hang: bool = False
     trickle: bool = False
     reason: str | None = None
+    seconds: float = 0.0
 
 
 class Box:
@@ -112,6 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif answer.trickle:
             self._trickle(inbox.ended)
         else:
+            inbox.ended.wait(answer.seconds)
             self._answer(answer)
 
     def do_GET(self) -> None:

@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """What each package may import of alertd. The shell may import everything, the leaves only leaves."""
 
 SHELL = {"cli", "demo", "__main__.py"} | {
-    f"{name}.py" for name in ["chronicle", "daemon", "keeper", "people", "post", "sheets", "speaker"]
+    f"{name}.py"
+    for name in ["chronicle", "claims", "daemon", "handover", "keeper", "people", "post", "sheets", "speaker"]
 }
 
 ONLY_UNDER = {

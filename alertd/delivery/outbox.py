@@ -242,6 +242,15 @@ class Outbox:
         self._held_up.clear()
         self._post.recall()
 
+    # --- what another daemon is still sending ------------------------------------------------------------------------
+
+    def box_of(self, notification: str, channel: str, target: str) -> Box | None:
+        """Return the box of a target that is still to be told, by what documents call it."""
+        item = self._shelf.get(notification)
+        leg = item.leg_to(channel) if item is not None else None
+        stops = leg.stops.values() if leg is not None else ()
+        return next((stop.box for stop in stops if stop.box.label == target), None)
+
     # --- what comes back ---------------------------------------------------------------------------------------------
 
     def note_end(self, delivery: Delivery, now: Instant) -> None:

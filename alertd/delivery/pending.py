@@ -41,6 +41,9 @@ class Box(Protocol):
     def withdraw(self, identifier: str) -> bool:
         """Take one out; False if it is being attempted at this moment, or not there."""
 
+    def pause(self, *, is_paused: bool = True) -> None:
+        """Begin no new attempt, or go on."""
+
 
 class Stop:
     """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon."""

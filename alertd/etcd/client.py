@@ -89,6 +89,11 @@ def created_at(key: bytes, create_revision: int) -> Any:
     return rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.CREATE, key=key, create_revision=create_revision)
 
 
+def leased_by(key: bytes, lease: int) -> Any:
+    """Return the comparison "the key is there, under this lease"."""
+    return rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.LEASE, key=key, lease=lease)
+
+
 def put_op(key: bytes, value: bytes, lease: int = 0) -> Any:
     """Return a put for a transaction."""
     return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
