@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from alertd.delivery.outbox import Outbox
-    from alertd.delivery.pending import Box
+    from alertd.delivery.pending import Stop
     from alertd.model import Instant
 
 _log = structlog.get_logger("alertd")
@@ -33,7 +33,7 @@ class Claims:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._held: dict[int, Box] = {}
+        self._held: dict[Key, Stop] = {}
 
     @property
     def is_waiting(self) -> bool:
@@ -42,38 +42,44 @@ class Claims:
 
     def take(self, contents: Mapping[str, Mapping[str, Any]], now: Instant) -> list[str]:
         """Go by the claims as they are now; return the names of those that have said all they will."""
-        held: dict[int, Box] = {}
+        held: dict[Key, Stop] = {}
         spent = []
         for name, content in contents.items():
             holding = _keys(content.get("held"))
             for key in _keys(content.get("taken")):
                 self._note_taken(key, now)
-            boxes = [box for key in holding if (box := self._outbox.box_of(*key)) is not None]
-            held |= {box.number: box for box in boxes}
+            stops = {key: self._outbox.stop_at(*key) for key in holding}
+            held |= {key: stop for key, stop in stops.items() if stop is not None}
             if not holding:
                 spent.append(name)
-        for number, box in held.items():
-            if number not in self._held:
-                box.pause()
-        gone = {number: box for number, box in self._held.items() if number not in held}
-        self._held = held
-        for box in gone.values():
-            box.pause(is_paused=False)
+        self._hold(held)
         return spent
 
     def clear(self) -> None:
         """Hold nothing any more."""
-        for box in self._held.values():
-            box.pause(is_paused=False)
-        self._held = {}
+        self._hold({})
+
+    def _hold(self, held: dict[Key, Stop]) -> None:
+        """Hold these, and no others."""
+        before, self._held = self._held, held
+        for stop in before.values():
+            stop.is_claimed = False
+        for stop in held.values():
+            stop.is_claimed = True
+            stop.box.hold()
+        boxes = {stop.box.number for stop in held.values()}
+        for stop in before.values():
+            if stop.box.number not in boxes:
+                stop.box.hold(is_held=False)
 
     def _note_taken(self, key: Key, now: Instant) -> None:
         notification, channel, target = key
-        box = self._outbox.box_of(*key)
-        if box is not None:
-            box.withdraw(notification)
+        stop = self._outbox.stop_at(*key)
+        if stop is not None:
+            stop.box.withdraw(notification)
             _log.info("delivered by the last speaker", id=notification, target=target)
-            delivery = Delivery(notification, channel, target, ok=True, attempts=1, seconds=0.0, lane=box.number)
+            number = stop.box.number
+            delivery = Delivery(notification, channel, target, ok=True, attempts=1, seconds=0.0, lane=number)
             self._outbox.note_end(delivery, now)
 
 

@@ -189,7 +189,7 @@ class Lane:
         self._in_flight = ""
         """The id of the notification being attempted, until how that ended is reported."""
         self._mood = _Mood.WORKING
-        self._is_paused = self._is_retired = False
+        self._is_paused = self._is_held = self._is_retired = False
         self._sent = self._failed = self._withdrawn = 0
         self._last_error = ""
         self._stuck_at: Instant | None = None
@@ -255,6 +255,12 @@ class Lane:
         """Begin no new attempt to tell a notification, or go on; one under way is not touched, its end is reported."""
         with self._changed:
             self._is_paused = is_paused
+            self._changed.notify_all()
+
+    def hold(self, *, is_held: bool = True) -> None:
+        """Begin no new attempt while another daemon's is under way, or go on; the same as `pause`, beside it."""
+        with self._changed:
+            self._is_held = is_held
             self._changed.notify_all()
 
     @property
@@ -358,7 +364,7 @@ class Lane:
             while self._current is parcel and self._mood is not _Mood.CLOSED:
                 seconds = 0.0 if has_token else self._pace.take(self._wiring.clock().mono)
                 has_token = seconds <= 0
-                if has_token and (parcel.is_free or (not self._is_paused and self._wiring.may_send())):
+                if has_token and (parcel.is_free or self._may_tell()):
                     self._in_flight = parcel.id
                     return self._mood
                 if has_token and self._mood is _Mood.HURRYING:
@@ -366,6 +372,9 @@ class Lane:
                 else:
                     self._changed.wait(seconds or _ASK_AGAIN)
             return None
+
+    def _may_tell(self) -> bool:
+        return not self._is_paused and not self._is_held and self._wiring.may_send()
 
     def _land(self, error: DeliveryError | None = None, parcel: _Parcel | None = None) -> None:
         """Let go of the notification that was attempted; the `parcel` that it failed with stays, unless recalled."""

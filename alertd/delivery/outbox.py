@@ -244,12 +244,12 @@ class Outbox:
 
     # --- what another daemon is still sending ------------------------------------------------------------------------
 
-    def box_of(self, notification: str, channel: str, target: str) -> Box | None:
-        """Return the box of a target that is still to be told, by what documents call it."""
+    def stop_at(self, notification: str, channel: str, target: str) -> Stop | None:
+        """Return the stop at a target that is still to be told, by what documents call it."""
         item = self._shelf.get(notification)
         leg = item.leg_to(channel) if item is not None else None
         stops = leg.stops.values() if leg is not None else ()
-        return next((stop.box for stop in stops if stop.box.label == target), None)
+        return next((stop for stop in stops if stop.box.label == target), None)
 
     # --- what comes back ---------------------------------------------------------------------------------------------
 
@@ -404,7 +404,7 @@ class Outbox:
         """Give up what is too old, but for what is being attempted at this moment."""
         for leg in list(item.legs):
             for number, stop in list(leg.stops.items()):
-                if stop.is_handed and not stop.box.withdraw(item.id):
+                if stop.is_claimed or (stop.is_handed and not stop.box.withdraw(item.id)):
                     item.give_up_at = now.mono + _LOOK_AGAIN
                     continue
                 why = f"not taken within {span(self._give_up_after)}" + (f": {stop.error}" if stop.error else "")

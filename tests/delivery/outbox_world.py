@@ -59,7 +59,7 @@ class FakeBox:
         self.attempts = 0 if where == 0 else self.attempts
         return True
 
-    def pause(self, *, is_paused: bool = True) -> None:
+    def hold(self, *, is_held: bool = True) -> None:
         """Do nothing: every step is asked for."""
 
     def recall(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import time
@@ -92,7 +91,7 @@ def test_hand_overs_with_news_at_the_moment_of_the_stop(etcd: EtcdServer, inbox:
     etcd.ctl("put", "/services/pay/a", "")
     speaking = start("zero", RULES, inbox)
     speaking.wait_for_log("speaks now")
-    rounds = 6
+    rounds = 4
     for number in range(rounds):
         waiting = stand_by(start, f"n{number}", RULES, inbox)
         etcd.ctl("put", f"/services/s{number}/a", "")
@@ -121,7 +120,7 @@ def test_the_next_one_speaks_at_once(etcd: EtcdServer, inbox: HttpInbox, start: 
     etcd.ctl("del", "/services/pay/a")
     inbox.wait_for_count(1)
     took = []
-    for number in range(1, 7):
+    for number in range(1, 5):
         waiting = stand_by(start, f"n{number}", rules)
         etcd.ctl(*(("put", "/services/pay/a", "") if number % 2 else ("del", "/services/pay/a")))
         wait_until(lambda: letters(etcd), "it waits in the outbox")
@@ -132,11 +131,116 @@ def test_the_next_one_speaks_at_once(etcd: EtcdServer, inbox: HttpInbox, start: 
         assert speaking.process.wait(5) == 0
         wait_until(lambda: not letters(etcd), "it is recorded")
         speaking = waiting
-    assert len(set(ids(inbox.received))) == 7
-    print("TOOK", [round(x, 3) for x in took], os.getloadavg()[0])
-    assert median(took) < 0.1 * slack(), f"{took} s from SIGTERM to the message"
+    assert len(set(ids(inbox.received))) == 5
+    assert median(took) < 0.1, f"{took} s from SIGTERM to the message"
 
 
-def slack() -> float:
-    """Return by how much more time is allowed where the processors are busy with other things."""
-    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+def both(slow: HttpInbox, quick: HttpInbox) -> str:
+    """Return rules that tell two channels of everything."""
+    return RULES + f'channels: {{slow: {{urls: ["{slow.url}/"]}}, quick: {{urls: ["{quick.url}/"]}}}}\n'
+
+
+@pytest.fixture
+def quick() -> Iterator[HttpInbox]:
+    """Give a second receiver."""
+    with http_inbox() as box:
+        yield box
+
+
+def stop_while_sending(etcd: EtcdServer, daemon: DaemonProcess, slow: HttpInbox, answer: Answer) -> None:
+    """Have a daemon that leads send to a receiver that is slow, and stop it meanwhile."""
+    etcd.ctl("put", "/services/pay/a", "")
+    slow.answers.append(answer)
+    daemon.wait_for_log("speaks now")
+    etcd.ctl("del", "/services/pay/a")
+    slow.wait_for_count(1)
+    daemon.signal(signal.SIGTERM)
+
+
+def test_what_is_being_sent_is_not_sent_by_the_next(
+    etcd: EtcdServer, inbox: HttpInbox, quick: HttpInbox, start: Start
+) -> None:
+    """It waits there for the end, and goes on in order; everybody else is told meanwhile."""
+    rules = both(inbox, quick)
+    one, two = start("one", rules), start("two", rules)
+    stop_while_sending(etcd, one, inbox, Answer(seconds=2.0))
+    two.wait_for_log("speaks now", 1.5)
+    assert [claim["held"][0][1] for claim in claims(etcd)] == ["slow"]
+    etcd.ctl("put", "/services/pay/a", "")
+    quick.wait_for_count(2)
+    assert len(inbox.received) == 1
+    assert one.process is not None
+    assert one.process.wait(5) == 0
+    for box in (inbox, quick):
+        assert titles(box.wait_for_count(2)) == ["[FIRING] lost pay/a", "[RESOLVED] lost pay/a"]
+    wait_until(lambda: not letters(etcd) and not claims(etcd), "all is recorded")
+    assert "delivered by the last speaker" in two.events()
+    assert [len(box.received) for box in (inbox, quick)] == [2, 2]
+
+
+def test_what_was_refused_is_told_by_the_next(etcd: EtcdServer, inbox: HttpInbox, start: Start) -> None:
+    """As soon as that is known, and not only at the end of the claim's time."""
+    start_at = [start(name, RULES, inbox) for name in ("one", "two")]
+    stop_while_sending(etcd, start_at[0], inbox, Answer(503, seconds=1.0))
+    received = inbox.wait_for_count(2)
+    assert received[1]["at"] - received[0]["at"] < 1.7
+    assert len(set(ids(received))) == 1
+    assert start_at[0].process is not None
+    assert start_at[0].process.wait(5) == 0
+    wait_until(lambda: not letters(etcd) and not claims(etcd), "all is recorded")
+    assert len(inbox.received) == 2
+
+
+def test_a_target_that_hangs_holds_up_its_own_messages_only(
+    etcd: EtcdServer, inbox: HttpInbox, quick: HttpInbox, start: Start
+) -> None:
+    """The one that stops ends within 5 s all the same; then the next tries, with the same id."""
+    rules = both(inbox, quick)
+    one, two = start("one", rules), start("two", rules)
+    stopped_at = time.monotonic()
+    stop_while_sending(etcd, one, inbox, Answer(hang=True))
+    two.wait_for_log("speaks now", 1.5)
+    etcd.ctl("put", "/services/pay/a", "")
+    quick.wait_for_count(2)
+    assert one.process is not None
+    assert one.process.wait(5) == 0
+    received = inbox.wait_for_count(3)
+    assert received[1]["at"] - stopped_at > 3.5
+    assert titles(received) == ["[FIRING] lost pay/a", "[FIRING] lost pay/a", "[RESOLVED] lost pay/a"]
+    assert len(set(ids(received))) == 2
+
+
+def test_one_that_is_killed_while_it_ends_holds_nobody_up_for_long(
+    etcd: EtcdServer, inbox: HttpInbox, start: Start
+) -> None:
+    """Its claim ends with its lease: nobody knows whether the message was taken, so it is told again, by its id."""
+    one, two = start("one", RULES, inbox), start("two", RULES, inbox)
+    stop_while_sending(etcd, one, inbox, Answer(seconds=3.0))
+    two.wait_for_log("speaks now", 1.5)
+    one.signal(signal.SIGKILL)
+    first, second = inbox.wait_for_count(2, LEASE + 2.5)
+    assert second["at"] - first["at"] > LEASE - 1.5
+    assert len(set(ids([first, second]))) == 1
+    wait_until(lambda: not letters(etcd) and not claims(etcd), "it is recorded")
+
+
+def test_a_daemon_alone_leaves_word_to_its_next_life(
+    etcd: EtcdServer, inbox: HttpInbox, quick: HttpInbox, start: Start
+) -> None:
+    """What was taken at its end is not told again, however much later; what had to wait is told then."""
+    rules = both(inbox, quick)
+    one = start("one", rules)
+    stop_while_sending(etcd, one, inbox, Answer(seconds=1.0))
+    etcd.ctl("put", "/services/pay/a", "")
+    assert one.process is not None
+    assert one.process.wait(5) == 0
+    quick.wait_for_count(1)
+    (claim,) = claims(etcd)
+    assert claim["held"] == []
+    assert "slow" in [channel for _, channel, _ in claim["taken"]]
+    assert '"Lease" : 0' in etcd.ctl("get", "--prefix", "/alertd/claims/", "-w", "fields")
+    one.start(is_waiting=False)
+    for box in (inbox, quick):
+        assert titles(box.wait_for_count(2, 10)) == ["[FIRING] lost pay/a", "[RESOLVED] lost pay/a"]
+    wait_until(lambda: not letters(etcd) and not claims(etcd), "all is recorded")
+    assert [len(box.received) for box in (inbox, quick)] == [2, 2]
