@@ -29,7 +29,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 SHELL = {"cli", "demo", "__main__.py"} | {
     f"{name}.py"
-    for name in ["chronicle", "claims", "daemon", "handover", "keeper", "people", "post", "sheets", "speaker"]
+    for name in [
+        "chronicle",
+        "claims",
+        "daemon",
+        "handover",
+        "keeper",
+        "people",
+        "post",
+        "rulebook",
+        "sheets",
+        "speaker",
+    ]
 }
 
 ONLY_UNDER = {
