@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,34 +11,18 @@ from alertd import document
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
-from alertd.etcd.election import NotLeading, Term
+from alertd.etcd.election import NotLeading
 from alertd.etcd.store import Documents, Store, StoreSettings
 from tests.etcd.following import run
+from tests.etcd.terms import Frail, begin_term
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from tests.etcd_server import EtcdServer
 
 SMALL = StoreSettings(operations=10, transaction_bytes=1000, piece_bytes=400)
 """What is large by these is not so large."""
-
-
-class Frail(Term):
-    """A term whose writer dies before (or right after) the write with this number, from 1; 0 is never."""
-
-    writes = 0
-    dies_before = 0
-    dies_after = 0
-
-    async def write(self, operations: Sequence[Any]) -> None:
-        """Write, if it lives."""
-        self.writes += 1
-        if self.writes == self.dies_before:
-            raise EtcdUnavailable("died before")
-        await super().write(operations)
-        if self.writes == self.dies_after:
-            raise EtcdUnavailable("died after")
 
 
 class Shelf:
@@ -51,11 +34,7 @@ class Shelf:
 
     async def term(self) -> Frail:
         """Begin a term, by which any other is over."""
-        key = self.namespace + b"leader"
-        await self.client.delete(key)
-        term = Frail(self.client, key, await self.client.put(key, b'{"format":1}'), 0)
-        term.deadline = inf
-        return term
+        return await begin_term(self.client, self.namespace + b"leader")
 
     def store(self, settings: StoreSettings | None = None) -> Store:
         """Return a store that knows nothing."""
