@@ -68,6 +68,11 @@ class Claim:
         await term.write([put_op(key, self._content(), lease)])
         self._lease, self._key = lease, key
 
+    @property
+    def is_written(self) -> bool:
+        """Whether others can see it."""
+        return bool(self._lease)
+
     def note(self, notification: str, lane: int, *, is_taken: bool) -> None:
         """Take note of how an attempt ended."""
         key = self._held.pop((notification, lane), None)
@@ -123,11 +128,11 @@ class Handover:
             self._claim = Claim(self._client, self._namespace, flights)
             self._post.claim = self._claim
             writing.append(self._claim.write(term))
-        try:
+        with suppress(EtcdUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*writing)
-        except (EtcdUnavailable, TimeoutError) as error:
-            _log.warning("what is under way may be told twice: it cannot be claimed", error=str(error) or "no answer")
+        if self._claim is not None and not self._claim.is_written:
+            _log.warning("what is under way may be told twice: it could not be claimed", messages=len(flights))
 
     async def finish(self, election: Election) -> None:
         """Let another lead at once; then see how what is under way ends, and leave word of it."""

@@ -244,3 +244,21 @@ def test_a_daemon_alone_leaves_word_to_its_next_life(
         assert titles(box.wait_for_count(2, 10)) == ["[FIRING] lost pay/a", "[RESOLVED] lost pay/a"]
     wait_until(lambda: not letters(etcd) and not claims(etcd), "all is recorded")
     assert [len(box.received) for box in (inbox, quick)] == [2, 2]
+
+
+# --- standing by -----------------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_too_old_does_not_lead(etcd: EtcdServer, inbox: HttpInbox, start: Start) -> None:
+    """Though nobody else does: it would lose what it does not know. It watches, and says why it does not tell."""
+    etcd.ctl("put", "/alertd/outbox/letters/5f", '{"format": 2, "letters": {}}')
+    etcd.ctl("put", "/services/pay/a", "")
+    one = start("one", RULES, inbox)
+    wait_until(lambda: any(each.startswith("this replica stands by: ") for each in one.events()), "it says so")
+    assert any("has written outbox/letters/5f; update this one" in each for each in one.events())
+    assert one.get("/-/ready")[0] == 200
+    etcd.ctl("del", "/services/pay/a")
+    wait_until(lambda: any(line.get("instance") == "pay/a" for line in one.log()), "it is seen")
+    assert etcd.ctl("get", "--prefix", "/alertd/", "--keys-only").split() == ["/alertd/outbox/letters/5f"]
+    assert one.stop() == 0
+    assert inbox.received == []
