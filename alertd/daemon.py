@@ -21,15 +21,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alertd import chronicle, duration
+from alertd import chronicle, duration, rulebook
 from alertd.channels import LOOK_EVERY, ChannelWatch
-from alertd.config.load import load
-from alertd.delivery import channel, proof
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
 from alertd.engine.rules import SpecIndex
@@ -37,12 +35,14 @@ from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import Election
+from alertd.etcd.formats import Formats
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
 from alertd.etcd.retry import Backoff, Trouble
 from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
+from alertd.handover import Handover
 from alertd.heartbeat import Heartbeats
 from alertd.keeper import CHECKPOINT, STATE, Keeper
 from alertd.mentions import Mentions
@@ -60,14 +60,16 @@ from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator, Sequence
 
+    from alertd.config.load import Loaded
     from alertd.config.schema import Ruleset
     from alertd.delivery.lane import Delivery, LaneStatus
     from alertd.delivery.outbox import Step as DeliveryStep
-    from alertd.errors import Problem
     from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
+
+    Leading = Callable[[Term], Coroutine[Any, Any, None]]
 
 _log = structlog.get_logger("alertd")
 
@@ -100,15 +102,6 @@ class DaemonSettings:
     listener: socket.socket | None = None
 
 
-def load_rules(directory: Path, environ: Mapping[str, str]) -> tuple[Ruleset, tuple[Problem, ...]]:
-    """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
-    loaded = load(directory, environ=environ, now=read_clock().wall)
-    problems = (*loaded.warnings, *channel.verify(loaded.ruleset), *proof.verify(loaded.ruleset))
-    if any(not problem.is_warning for problem in problems):
-        raise ConfigError(problems)
-    return loaded.ruleset, problems
-
-
 class Daemon:
     """One replica of alertd.
 
@@ -121,18 +114,20 @@ class Daemon:
         settings: DaemonSettings,
         *,
         environ: Mapping[str, str],
+        rules: Loaded | None = None,
         observe: Callable[[Action | Delivery], None] | None = None,
         observe_step: Callable[[DeliveryStep, str], None] = lambda _step, _id: None,
     ) -> None:
-        """Read the rules; raise ConfigError if they are wrong."""
+        """Begin with `rules`; without, read those of the settings, and raise ConfigError if they are wrong."""
         self.settings = settings
         self._environ = environ
         self._manager = ServiceManager(environ)
         self._observe = observe
         self._observe_step = observe_step
-        ruleset, warnings = load_rules(settings.rules, environ)
-        chronicle.log_problems(warnings)
-        self._ruleset = ruleset
+        loaded = rules or rulebook.load_rules(settings.rules, environ, read_clock().wall)
+        chronicle.log_problems(loaded.warnings)
+        self._loaded = loaded
+        ruleset = self._ruleset = loaded.ruleset
         self._engine = Engine(ruleset, settings.prefix.encode())
         listeners = Listeners(self._report, self._mark_letters, self._may_send, observe_step)
         self._post = Post(read_clock, listeners)
@@ -143,6 +138,7 @@ class Daemon:
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
         self._people: People | None = None
+        self._rulebook: rulebook.Rulebook | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
         self._heartbeats = Heartbeats(self, read_clock, self._post.send)
         self._ledger = Ledger()
@@ -161,7 +157,10 @@ class Daemon:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Watch, judge and tell until `stop` is set; then let out what is queued, for as long as is decent.
+        """Watch, judge and tell until `stop` is set; then hand over.
+
+        What is under way at targets has 4 s to end. All else that is to be told stays in etcd, for the next to lead, be
+        that another replica, which leads at once, or this one when it is started again.
 
         Raises AlertdError if the address to listen on cannot be had.
         """
@@ -198,11 +197,15 @@ class Daemon:
         self._people = People(self._engine, self._do, orders.spend, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
+        handover = Handover(client, namespace, self._post, self._speaker)
+        book = self._rulebook = rulebook.Rulebook(self._loaded, store, read_clock)
+        work = (self._speaker.lead, keeper.keep, mirror.write, orders.clear, book.keep, self._watch_channels)
+        leading = asyncio.create_task(self._lead(election, Formats(client, namespace), work), name="lead")
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
             asyncio.create_task(self._follow(watch, orders, keeper, store), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
-            asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead"),
+            leading,
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
             asyncio.create_task(outage.watch(), name="outage"),
             asyncio.create_task(stop.wait(), name="stop"),
@@ -213,14 +216,21 @@ class Daemon:
                 task.result()
         finally:
             self._manager.stopping()
-            self._scheduler.shutdown(wait=False)
-            self._heartbeats.close()
-            for task in (*tasks, reporting):
-                task.cancel()
-            await asyncio.gather(*tasks, reporting, return_exceptions=True)
-            await asyncio.gather(election.resign(), self._post.close())
-            _log.info("stopped")
-            self._reporter.close()
+            await handover.begin(election.term)
+            leading.cancel()
+            await asyncio.gather(leading, return_exceptions=True)
+            await self._end((*tasks, reporting), handover.finish(election))
+
+    async def _end(self, tasks: Sequence[asyncio.Task[Any]], handing_over: Coroutine[Any, Any, None]) -> None:
+        """Let another lead before all else, then end everything."""
+        ending = asyncio.create_task(handing_over, name="hand-over")
+        self._scheduler.shutdown(wait=False)
+        self._heartbeats.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, ending, return_exceptions=True)
+        _log.info("stopped")
+        self._reporter.close()
 
     async def reload(self) -> None:
         """Read the rules again; what does not load leaves those in force, and says so. One at a time."""
@@ -233,15 +243,19 @@ class Daemon:
 
     async def _reload(self) -> None:
         try:
-            ruleset, warnings = await asyncio.to_thread(load_rules, self.settings.rules, self._environ)
+            now = read_clock().wall
+            loaded = await asyncio.to_thread(rulebook.load_rules, self.settings.rules, self._environ, now)
         except ConfigError as error:
             chronicle.log_problems(error.problems)
             _log.error("the rules do not load: those in force stay", in_force=self._ruleset.digest)
             self._note_ruleset(error)
             return
-        chronicle.log_problems(warnings)
+        chronicle.log_problems(loaded.warnings)
+        ruleset = loaded.ruleset
         await self._post.follow(ruleset)
-        self._ruleset = ruleset
+        self._loaded, self._ruleset = loaded, ruleset
+        if self._rulebook is not None:
+            self._rulebook.follow(loaded)
         self._do(self._engine.load(ruleset, read_clock()))
         self._note_ruleset()
         if self._mirror is not None:
@@ -386,21 +400,18 @@ class Daemon:
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, election: Election, speaker: Speaker, keeper: Keeper, mirror: Mirror, orders: Orders) -> None:
+    async def _lead(self, election: Election, formats: Formats, work: Sequence[Leading]) -> None:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(speaker.lead(term), name="speak")
-                group.create_task(keeper.keep(term), name="keep")
-                group.create_task(mirror.write(term), name="mirror")
-                group.create_task(orders.clear(term), name="clear-orders")
-                group.create_task(self._keep_watching_channels(), name="watch-channels")
+                for each in work:
+                    group.create_task(each(term), name=each.__qualname__)
 
         await self._judged.wait()
-        await election.run(lead)
+        await election.run(lead, formats.find_newer)
 
-    async def _keep_watching_channels(self) -> None:
+    async def _watch_channels(self, _term: Term) -> None:
         """Let people know of channels that do not deliver; only who leads sends anything, and so knows."""
         watch = ChannelWatch()
         while True:
@@ -463,6 +474,8 @@ class Daemon:
 
     def _describe(self) -> str:
         """Return how things stand, in one line."""
+        if self._election is not None and self._election.newer:
+            return f"standing by: a newer alertd has written {self._election.newer}"
         facts = ", ".join(f"{what} {number}" for what, number in self._engine.counts.items())
         return self.unready_reason or f"watching: {facts}"
 

@@ -116,9 +116,12 @@ class Keeper:
 
     async def keep(self, term: Term) -> None:
         """Write what changes, until `term` is over."""
-        written_at = time.monotonic()
+        written_at, is_looked = time.monotonic(), False
         while not term.is_over:
             try:
+                if not is_looked:
+                    await self._store.look(STATE)
+                    is_looked = True
                 if self._is_due(time.monotonic() - written_at):
                     await self._write(term)
                     written_at = time.monotonic()

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alertd.config.schema import Ruleset
-    from alertd.delivery.lane import Attempt, Delivery, LaneStatus
+    from alertd.delivery.lane import Attempt, Delivery, Flight, LaneStatus
     from alertd.delivery.letter import Letter
+    from alertd.handover import Claim
     from alertd.model import Instant
 
 _log = structlog.get_logger("alertd")
-
-DRAIN_SECONDS = 4.0
-"""For targets to take what is queued when the daemon stops; with the rest of the work it ends within 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,8 @@ class Post:
         self._clock = clock
         self._listeners = listeners
         self._dispatcher: Dispatcher | None = None
+        self.claim: Claim | None = None
+        """Who hears how what was under way ended, once the daemon stops."""
 
     async def open(self, ruleset: Ruleset) -> None:
         """Set up the targets of a ruleset."""
@@ -72,10 +72,19 @@ class Post:
             await asyncio.to_thread(self._dispatcher.apply, ruleset)
             self.outbox.follow(ruleset)
 
-    async def close(self) -> None:
-        """Let out what is queued, for as long as is decent."""
+    def pause(self) -> None:
+        """Begin no more attempts to tell notifications."""
         if self._dispatcher is not None:
-            await asyncio.to_thread(self._dispatcher.drain, DRAIN_SECONDS)
+            self._dispatcher.pause()
+
+    def under_way(self) -> list[Flight]:
+        """Return the notifications whose end is not known; what ended is in the outbox a moment later."""
+        return [] if self._dispatcher is None else self._dispatcher.in_flight()
+
+    async def close(self, seconds: float) -> None:
+        """Let out letters that no other daemon has, and see how what is under way ends, within so many seconds."""
+        if self._dispatcher is not None:
+            await asyncio.to_thread(self._dispatcher.drain, seconds)
             self._dispatcher.close()
 
     def send(self, channel_name: str, letter: Letter) -> int:
@@ -88,9 +97,13 @@ class Post:
 
     def _note_attempt(self, attempt: Attempt) -> None:
         self.outbox.note_attempt(attempt, self._clock())
+        if self.claim is not None and attempt.error:
+            self.claim.note(attempt.notification, attempt.lane, is_taken=False)
 
     def _note_end(self, delivery: Delivery) -> None:
         self.outbox.note_end(delivery, self._clock())
+        if self.claim is not None:
+            self.claim.note(delivery.notification, delivery.lane, is_taken=delivery.ok)
         self._listeners.ended(delivery)
 
 

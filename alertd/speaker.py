@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from alertd.claims import CLAIMS, Claims
 from alertd.delivery.outbox import Step
 from alertd.errors import EtcdUnavailable, NotUnderstood
 from alertd.etcd.election import NotLeading
@@ -40,6 +41,9 @@ FOLDER = "outbox/"
 SPOKE_LAST = f"{FOLDER}term"
 """The document that says whose term wrote here last."""
 _TOLD, _STORM, _LETTERS = f"{FOLDER}told/", f"{FOLDER}storm/", f"{FOLDER}letters/"
+
+_LOOK_EVERY = 0.05
+"""Seconds between two looks at what a speaker that stops is still sending. Its claim lasts for 5 s at most."""
 
 _AT_ONCE = 3_000
 """Documents that one transaction has room for, with what names their pieces."""
@@ -70,7 +74,11 @@ class Speaker:
         """What was told by a decision whose writing failed."""
         self._fresh: dict[str, None] = {}
         """Notifications that are decided, and not written."""
+        self._claims = Claims(outbox)
+        self._spent: dict[str, None] = {}
+        """Claims that have said all they will."""
         self._wake = asyncio.Event()
+        self._is_written = asyncio.Event()
         self._sooner = asyncio.Event()
         self._backoff = Backoff(0.1, 2.0)
         self._trouble = Trouble("what is to be told cannot be written, and so is not told")
@@ -100,18 +108,31 @@ class Speaker:
         self._wake.set()
         self._sooner.set()
 
+    async def flush(self) -> None:
+        """Wait until all that has changed by now is written, for ever if this replica does not lead."""
+        self._is_written.clear()
+        self.wake()
+        await self._is_written.wait()
+
     async def lead(self, term: Term) -> None:
         """Speak until `term` is over."""
         try:
             documents = await self._read(term)
             if documents is not None:
                 self._take_over(documents)
-                await asyncio.gather(self._keep_writing(term), self._keep_time(), self._store.bring_back(term))
+                await asyncio.gather(
+                    self._keep_writing(term),
+                    self._keep_time(),
+                    self._wait_for_claims(term),
+                    self._tidy(term),
+                    self._store.bring_back(term),
+                )
         finally:
             self._speaks = False
             self._engine.hush()
             self._outbox.clear()
-            self._letters, self._unwritten, self._fresh = {}, {}, {}
+            self._claims.clear()
+            self._letters, self._unwritten, self._fresh, self._spent = {}, {}, {}, {}
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -119,10 +140,7 @@ class Speaker:
         """Return what the last speaker left; None if the term is over before etcd answers."""
         while not term.is_over:
             try:
-                documents = await self._store.read(FOLDER)
-                await self._store.clear_pieces(term)
-            except NotLeading:
-                return None
+                documents = await self._store.read(FOLDER, CLAIMS)
             except EtcdUnavailable as error:
                 self._trouble.note(error, time.monotonic())
                 await asyncio.sleep(self._backoff.next_delay())
@@ -149,16 +167,33 @@ class Speaker:
         for error in damaged:
             _log.error("taken for not told", error=str(error))
         left = len(self._outbox)
+        self._take_claims(documents, now)
         self._outbox.take_up(now)
         _log.info("speaks now", groups=len(by_folder[_TOLD]), undelivered=left)
         self._shell.do(actions)
         self.wake()
+
+    def _take_claims(self, documents: Documents, now: Instant) -> None:
+        claims = {name: content for name, content in documents.contents.items() if name.startswith(CLAIMS)}
+        spent = self._claims.take(claims, now)
+        self._spent |= dict.fromkeys(spent)
+        if spent:
+            self.wake()
+
+    async def _wait_for_claims(self, term: Term) -> None:
+        """See how what the last speaker is still sending ends."""
+        while self._claims.is_waiting and not term.is_over:
+            await asyncio.sleep(_LOOK_EVERY)
+            with suppress(EtcdUnavailable):
+                self._take_claims(await self._store.read(CLAIMS), self._shell.clock())
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     async def _keep_writing(self, term: Term) -> None:
         """Write what is decided, then let it be sent; write what was delivered."""
         while not term.is_over:
+            if not self._wake.is_set():
+                self._is_written.set()
             await self._wake.wait()
             self._wake.clear()
             try:
@@ -180,15 +215,18 @@ class Speaker:
         self._unwritten |= {_STORM + name: record for name, record in storms.items()}
         letters, self._letters = self._letters, {}
         fresh, self._fresh = self._fresh, {}
+        spent, self._spent = self._spent, {}
         told = dict(self._unwritten)
         contents = {name: self._outbox.content(name) for name in letters}
         wanted = {_LETTERS + name: {"letters": items} if items else None for name, items in contents.items()}
+        wanted |= dict.fromkeys(spent)
         try:
             for part in _parts(wanted, told):
                 await self._store.commit(term, part)
         except EtcdUnavailable:
             self._letters = letters | self._letters
             self._fresh = fresh | self._fresh
+            self._spent = spent | self._spent
             raise
         for name, record in told.items():
             if self._unwritten.get(name) is record:
@@ -199,6 +237,11 @@ class Speaker:
             self._outbox.release(name)
             if not items:
                 self._shell.observe(Step.RECORDED, name)
+
+    async def _tidy(self, term: Term) -> None:
+        """Clear away what one who died in the middle of writing left, if that can be; else the next does."""
+        with suppress(EtcdUnavailable):
+            await self._store.clear_pieces(term)
 
     async def _keep_time(self) -> None:
         """Let the outbox's deadlines pass: fallbacks are told, what is too old is given up."""

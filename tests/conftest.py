@@ -1,14 +1,19 @@
-"""How all tests run: side by side if pytest is asked to (`tests/run` does), on a machine that is busy with that."""
+"""How all tests run, side by side if pytest is asked to (`tests/run` does), and the etcds that they share or harm."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.etcd_server import EtcdCluster, EtcdServer
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xdist.remote import Producer
 
 TOGETHER = ("tests/demo/test_demo.py", "tests/end_to_end/test_hosts.py", "tests/end_to_end/test_roles.py")
@@ -40,3 +45,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest test, so that nobody waits for it in the end."""
     items.sort(key=lambda item: item.nodeid != LONGEST)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """Give the one server that all tests use which do it no harm."""
+    with EtcdServer(tmp_path_factory.mktemp("etcd"), flags=["--max-txn-ops=1000"]) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> bytes:
+    """Give a prefix of the test's own on the shared server."""
+    return f"/services-{next(_numbers)}/".encode()
+
+
+@pytest.fixture
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """Give a server that the test may harm."""
+    with EtcdServer(tmp_path_factory.mktemp("etcd")) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """Give three members."""
+    with EtcdCluster(tmp_path_factory.mktemp("cluster")) as members:
+        yield members

@@ -25,7 +25,7 @@ Arrivals = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one request is answered.
+    """How one request is answered, and after how many `seconds`.
 
     `hang` never answers, `trickle` sends a byte a second; both until the inbox ends. `break_off` hangs up instead of
     answering, though the message is taken.
@@ -38,6 +38,7 @@ class Answer:
     trickle: bool = False
     break_off: bool = False
     reason: str | None = None
+    seconds: float = 0.0
 
 
 class Box:
@@ -120,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif answer.trickle:
             self._trickle(inbox.ended)
         else:
+            inbox.ended.wait(answer.seconds)
             self._answer(answer)
 
     def do_GET(self) -> None:

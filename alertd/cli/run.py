@@ -56,10 +56,10 @@ def run(
 ) -> None:
     """Watch the services in etcd, judge them by the rules, and tell people.
 
-    SIGHUP reads the rules again; SIGTERM delivers what is queued and ends.
+    SIGHUP reads the rules again; SIGTERM hands over to another replica and ends.
     """
     from alertd.cli import logs
-    from alertd.daemon import Daemon, DaemonSettings, check_settings
+    from alertd.daemon import DaemonSettings, check_settings
     from alertd.delivery import sender
 
     settings = DaemonSettings(
@@ -74,17 +74,22 @@ def run(
     check_settings(settings)
     logs.set_up(log_format)
     sender.library()  # Apprise is not made to be loaded by several threads
-    daemon = Daemon(settings, environ=os.environ)
-    asyncio.run(_run(daemon, settings, state_dir if embedded else None))
+    asyncio.run(_run(settings, state_dir if embedded else None))
 
 
-async def _run(daemon: Daemon, settings: DaemonSettings, state_dir: Path | None) -> None:
+async def _run(settings: DaemonSettings, state_dir: Path | None) -> None:
     """Run until a signal ends it; with a `state_dir`, on an etcd of its own there."""
+    from alertd.daemon import Daemon, read_clock
+    from alertd.rulebook import Home, first_rules
+
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
+    daemon: Daemon | None = None
 
     def reload() -> None:
+        if daemon is None:
+            return
         task = loop.create_task(daemon.reload(), name="reload")
         reloads.add(task)
         task.add_done_callback(reloads.discard)
@@ -97,7 +102,10 @@ async def _run(daemon: Daemon, settings: DaemonSettings, state_dir: Path | None)
             from alertd.etcd.embedded import EmbeddedEtcd
 
             server = await stack.enter_async_context(EmbeddedEtcd(state_dir / "etcd", port=_only_port(settings)))
-            daemon.settings = replace(settings, etcd=replace(settings.etcd, endpoints=(server.endpoint,)))
+            settings = replace(settings, etcd=replace(settings.etcd, endpoints=(server.endpoint,)))
+        home, now = Home(settings.etcd, settings.namespace), read_clock().wall
+        rules = await first_rules(settings.rules, home, os.environ, now)
+        daemon = Daemon(settings, environ=os.environ, rules=rules)
         await daemon.run(stop)
 
 

@@ -10,10 +10,13 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alertd.errors import Problem
 from alertd.model import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LARGEST_FILE = 1024 * 1024
 """Bytes that one file may have."""
@@ -47,6 +50,11 @@ def read_directory(directory: Path) -> tuple[list[SourceFile], list[Problem]]:
     if not paths and not problems:
         problems.append(_problem(directory, "the directory holds no *.yaml or *.yml file"))
     return files, problems
+
+
+def from_texts(texts: Mapping[str, str], shown: str) -> list[SourceFile]:
+    """Return files that lie elsewhere than on disk, by their paths below a folder that is called `shown`."""
+    return [SourceFile(f"{shown}/{name}", name, text.encode(), text) for name, text in sorted(texts.items())]
 
 
 def read_file(path: Path) -> tuple[SourceFile | None, list[Problem]]:

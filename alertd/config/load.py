@@ -1,19 +1,21 @@
 """A rules directory to a `Ruleset`: the one way in.
 
 `load` either returns a ruleset in which every name and value has been checked, or raises with every problem found;
-`survey` tells the same without raising. Both read files and nothing else; the environment and the time are arguments.
+`load_texts` does the same with files that lie elsewhere than on disk, and `survey` tells it without raising. They read
+files and nothing else; the environment and the time are arguments.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from alertd.config import nodes
 from alertd.config.alerts import Alerts
 from alertd.config.build import BUILT_IN_CHANNEL, Builder
-from alertd.config.files import read_directory, show_path
+from alertd.config.files import from_texts, read_directory, show_path
 from alertd.config.quiet import doubt_inhibitions, doubt_meaning, doubt_silences, doubt_windows
 from alertd.config.references import check_references
 from alertd.config.routes import check_routes, doubt_routes
@@ -34,12 +36,12 @@ MOST_PROBLEMS = 1000
 """Problems reported; who has more will not read on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A ruleset without errors, and what was warned of."""
+class Loaded(NamedTuple):
+    """A ruleset without errors, what was warned of, and the texts of its files by their paths below the directory."""
 
     ruleset: Ruleset
     warnings: tuple[Problem, ...] = ()
+    texts: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +73,51 @@ def load(directory: Path, *, environ: Mapping[str, str], now: datetime, secrets_
     With `secrets_required` false a variable that is not set is a warning, and its target is None. `now` (aware) is for
     telling what is over.
     """
-    found = survey(directory, environ=environ, now=now, secrets_required=secrets_required)
+    files, problems = read_directory(directory)
+    given = _Given(environ, now, secrets_required)
+    return _loaded(files, _survey(files, problems, show_path(directory), given))
+
+
+def load_texts(texts: Mapping[str, str], shown: str, *, environ: Mapping[str, str], now: datetime) -> Loaded:
+    """Read the texts of rule files by their paths below a folder that is called `shown`; see `load`."""
+    files = from_texts(texts, shown)
+    return _loaded(files, _survey(files, [], shown, _Given(environ, now)))
+
+
+def _loaded(files: list[SourceFile], found: Survey) -> Loaded:
     if found.has_errors:
         raise ConfigError(found.problems)
-    return Loaded(found.draft, found.problems)
+    return Loaded(found.draft, found.problems, {file.relative: file.text for file in files})
 
 
 def survey(directory: Path, *, environ: Mapping[str, str], now: datetime, secrets_required: bool = True) -> Survey:
     """Read a rules directory and tell everything about it, raising nothing; see `load`."""
     files, problems = read_directory(directory)
+    return _survey(files, problems, show_path(directory), _Given(environ, now, secrets_required))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What files are read by."""
+
+    environ: Mapping[str, str]
+    now: datetime
+    secrets_required: bool = True
+
+
+def _survey(files: list[SourceFile], problems: list[Problem], shown: str, given: _Given) -> Survey:
     sections = Sections()
     for file in files:
         root, found = nodes.parse(file.text, file.shown)
         problems += found
         if root is not None:
             sections.add_file(root)
-    draft, found = _build(sections, Builder(TargetReader(environ, secrets_required)), now)
+    draft, found = _build(sections, Builder(TargetReader(given.environ, given.secrets_required)), given.now)
     draft = draft.model_copy(update={"digest": _digest(files)})
     problems += [*sections.problems, *found, *check_references(sections)]
     if not sections.rules and not problems:
         message = "no file holds a rule: nobody will ever be told anything"
-        problems.append(Problem(Place(show_path(directory)), message, is_warning=True))
+        problems.append(Problem(Place(shown), message, is_warning=True))
     counts = (len(files), len(sections.rules), len(sections.channels))
     return Survey(draft, tuple(_in_order(problems)), *counts)
 

@@ -49,7 +49,7 @@ def withdraw(shelf: Shelf, item: Item, number: int, changed: Callable[[str], Non
     if found is None:
         return False
     leg, stop = found
-    if stop.is_handed and not stop.box.withdraw(item.id):
+    if stop.is_claimed or (stop.is_handed and not stop.box.withdraw(item.id)):
         return False
     leg.is_settled = True
     shelf.drop_stop(item, leg, number)

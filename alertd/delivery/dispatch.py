@@ -15,7 +15,7 @@ import structlog
 
 from alertd.config.schema import Channel, Target, Webhook
 from alertd.delivery import channel
-from alertd.delivery.lane import Delivery, Lane, LaneStatus, Lettering, Wiring
+from alertd.delivery.lane import Delivery, Flight, Lane, LaneStatus, Lettering, Wiring
 from alertd.delivery.pace import Pace
 from alertd.delivery.sender import LOG_CHANNEL, LogSender, Sender, UnusableSender
 from alertd.errors import ConfigError
@@ -95,19 +95,19 @@ class Dispatcher:
 
     # --- leadership --------------------------------------------------------------------------------------------------
 
-    def in_flight(self) -> set[str]:
-        """Return the ids of the notifications being attempted right now, or accepted and not yet reported."""
-        return {lane.in_flight for lane in self._all()} - {""}
+    def in_flight(self) -> list[Flight]:
+        """Return the notifications being attempted right now, or accepted and not yet reported."""
+        return [flight for lane in self._all() if (flight := lane.in_flight) is not None]
 
     def pause(self, *, is_paused: bool = True) -> None:
-        """Begin no new attempts, or go on; those under way are not touched, and their ends are reported."""
+        """Begin no new attempts to tell notifications, or go on; those under way are not touched, ends are reported."""
         with self._guard:
             self._is_paused = is_paused
             for lane in (*self._lanes.values(), *self._retired):
                 lane.pause(is_paused=is_paused)
 
     def recall(self) -> None:
-        """Drop all that is queued without a report, since another daemon delivers it."""
+        """Drop all notifications that are queued without a report, since another daemon delivers them."""
         for lane in self._all():
             lane.recall()
 

@@ -81,6 +81,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Flight:
+    """A notification that a target is being told at this moment, and of which it is not known how that will end."""
+
+    notification: str
+    channel: str
+    target: str
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
 class Persistence:
     """How hard a lane tries. Times are seconds; `jitter` gives a number from 0 to 1 for each pause.
 
@@ -148,7 +158,7 @@ class _Parcel:
     error: str = ""
     is_recalled: bool = False
     is_free: bool = False
-    """Whether it may be sent whoever leads."""
+    """Whether it is no notification, and so is sent whoever leads: no other daemon has it."""
 
 
 class _Mood(IntEnum):
@@ -179,7 +189,7 @@ class Lane:
         self._in_flight = ""
         """The id of the notification being attempted, until how that ended is reported."""
         self._mood = _Mood.WORKING
-        self._is_paused = self._is_retired = False
+        self._is_paused = self._is_held = self._is_retired = False
         self._sent = self._failed = self._withdrawn = 0
         self._last_error = ""
         self._stuck_at: Instant | None = None
@@ -230,25 +240,37 @@ class Lane:
             return True
 
     def recall(self) -> None:
-        """Drop all that is queued without a report; of an attempt under way only its end is reported still."""
+        """Drop all notifications without a report; of an attempt under way only its end is reported still."""
         with self._changed:
-            self._queue.clear()
-            if self._current is not None and self._in_flight:
-                self._current.is_recalled = True
-            else:
-                self._current = None
+            current = self._current
+            self._queue = OrderedDict((each.id, each) for each in self._queue.values() if each.is_free)
+            if current is not None and not current.is_free:
+                if self._in_flight:
+                    current.is_recalled = True
+                else:
+                    self._current = None
             self._changed.notify_all()
 
     def pause(self, *, is_paused: bool = True) -> None:
-        """Begin no new attempt, or go on; one under way is not touched, and its end is reported."""
+        """Begin no new attempt to tell a notification, or go on; one under way is not touched, its end is reported."""
         with self._changed:
             self._is_paused = is_paused
             self._changed.notify_all()
 
+    def hold(self, *, is_held: bool = True) -> None:
+        """Begin no new attempt while another daemon's is under way, or go on; the same as `pause`, beside it."""
+        with self._changed:
+            self._is_held = is_held
+            self._changed.notify_all()
+
     @property
-    def in_flight(self) -> str:
-        """The id of the notification being attempted right now, or accepted and not yet reported; empty if none is."""
-        return self._in_flight
+    def in_flight(self) -> Flight | None:
+        """The notification being attempted right now, or accepted and not yet reported."""
+        with self._changed:
+            is_letter = self._current is not None and self._current.is_free
+            if not self._in_flight or is_letter:
+                return None
+            return Flight(self._in_flight, self.channel, self.label, self.number)
 
     def retire(self) -> None:
         """Try what is queued once, then end."""
@@ -266,9 +288,9 @@ class Lane:
             return self._left()
 
     def drain(self, seconds: float) -> bool:
-        """Wait at most `seconds` until nothing is left or the lane has ended; say whether nothing is left."""
+        """Wait at most `seconds` until nothing is left, and reported, or the lane has ended; say if nothing is left."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._left() or self._mood is _Mood.CLOSED, max(seconds, 0.0))
+            self._changed.wait_for(lambda: self._is_empty() or self._mood is _Mood.CLOSED, max(seconds, 0.0))
             return not self._left()
 
     @property
@@ -342,7 +364,7 @@ class Lane:
             while self._current is parcel and self._mood is not _Mood.CLOSED:
                 seconds = 0.0 if has_token else self._pace.take(self._wiring.clock().mono)
                 has_token = seconds <= 0
-                if has_token and not self._is_paused and (parcel.is_free or self._wiring.may_send()):
+                if has_token and (parcel.is_free or self._may_tell()):
                     self._in_flight = parcel.id
                     return self._mood
                 if has_token and self._mood is _Mood.HURRYING:
@@ -350,6 +372,9 @@ class Lane:
                 else:
                     self._changed.wait(seconds or _ASK_AGAIN)
             return None
+
+    def _may_tell(self) -> bool:
+        return not self._is_paused and not self._is_held and self._wiring.may_send()
 
     def _land(self, error: DeliveryError | None = None, parcel: _Parcel | None = None) -> None:
         """Let go of the notification that was attempted; the `parcel` that it failed with stays, unless recalled."""
@@ -447,6 +472,9 @@ class Lane:
         with self._changed:
             self._mood = max(self._mood, mood)
             self._changed.notify_all()
+
+    def _is_empty(self) -> bool:
+        return not self._left() and not self._in_flight
 
     def _left(self) -> int:
         return len(self._queue) + (self._current is not None)

@@ -243,6 +243,15 @@ class Outbox:
         self._held_up.clear()
         self._post.recall()
 
+    # --- what another daemon is still sending ------------------------------------------------------------------------
+
+    def stop_at(self, notification: str, channel: str, target: str) -> Stop | None:
+        """Return the stop at a target that is still to be told, by what documents call it."""
+        item = self._shelf.get(notification)
+        leg = item.leg_to(channel) if item is not None else None
+        stops = leg.stops.values() if leg is not None else ()
+        return next((stop for stop in stops if stop.box.label == target), None)
+
     # --- what comes back ---------------------------------------------------------------------------------------------
 
     def note_end(self, delivery: Delivery, now: Instant) -> None:
@@ -396,7 +405,7 @@ class Outbox:
         """Give up what is too old, but for what is being attempted at this moment."""
         for leg in list(item.legs):
             for number, stop in list(leg.stops.items()):
-                if stop.is_handed and not stop.box.withdraw(item.id):
+                if stop.is_claimed or (stop.is_handed and not stop.box.withdraw(item.id)):
                     item.give_up_at = now.mono + _LOOK_AGAIN
                     continue
                 why = f"not taken within {span(self._give_up_after)}" + (f": {stop.error}" if stop.error else "")

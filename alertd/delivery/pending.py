@@ -41,18 +41,24 @@ class Box(Protocol):
     def withdraw(self, identifier: str) -> bool:
         """Take one out; False if it is being attempted at this moment, or not there."""
 
+    def hold(self, *, is_held: bool = True) -> None:
+        """Begin no new attempt while another daemon's is under way, or go on."""
+
 
 class Stop:
-    """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon."""
+    """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon.
 
-    __slots__ = ("attempts", "box", "error", "is_handed", "since")
+    `is_claimed` says that another daemon's attempt is under way there: it may yet be taken.
+    """
+
+    __slots__ = ("attempts", "box", "error", "is_claimed", "is_handed", "since")
 
     def __init__(self, box: Box, attempts: int = 0, since: datetime | None = None, error: str = "") -> None:
         self.box = box
         self.attempts = attempts
         self.since = since
         self.error = error
-        self.is_handed = False
+        self.is_handed = self.is_claimed = False
 
 
 class Leg:

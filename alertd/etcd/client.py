@@ -89,6 +89,11 @@ def created_at(key: bytes, create_revision: int) -> Any:
     return rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.CREATE, key=key, create_revision=create_revision)
 
 
+def leased_by(key: bytes, lease: int) -> Any:
+    """Return the comparison "the key is there, under this lease"."""
+    return rpc.Compare(result=rpc.Compare.EQUAL, target=rpc.Compare.LEASE, key=key, lease=lease)
+
+
 def put_op(key: bytes, value: bytes, lease: int = 0) -> Any:
     """Return a put for a transaction."""
     return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
@@ -196,18 +201,26 @@ class Client:
         return page.kvs[0] if page.kvs else None
 
     async def list_prefix(
-        self, prefix: bytes, *, keys_only: bool = False, revision: int = 0, page: int = FIRST_PAGE_KEYS
+        self,
+        prefix: bytes,
+        *,
+        keys_only: bool = False,
+        revision: int = 0,
+        page: int = FIRST_PAGE_KEYS,
+        modified_since: int = 0,
     ) -> AsyncGenerator[Page, None]:
         """Yield the keys that start with `prefix`, in order, in pages that all show one revision.
 
         The first page is linearizable and fixes the revision unless `revision` does; each page bears that one, also
-        an empty last. `page` is the number of keys in the first; later ones follow the size of the answers. Raises
-        Compacted if the revision is compacted meanwhile.
+        an empty last. `page` is the number of keys in the first; later ones follow the size of the answers. Keys that
+        were last put before the revision `modified_since` are left out. Raises Compacted if the revision is compacted
+        meanwhile.
         """
         start, end = prefix or b"\0", range_end_of(prefix)
         limit, more, cluster_id = page, True, 0
         while more:
             request = rpc.RangeRequest(key=start, range_end=end, limit=limit, revision=revision, keys_only=keys_only)
+            request.min_mod_revision = modified_since
             answer = await self.range(request)
             if cluster_id not in {0, answer.cluster_id}:
                 raise EtcdUnavailable("etcd became another cluster while it was listed")

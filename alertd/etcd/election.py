@@ -9,6 +9,9 @@ measured from *before* the last renewal was sent and lies before the lease's end
 between looking at the clock and writing. What leading decides is therefore written through the term alone: each such
 transaction holds only while the key is the one that this term created.
 
+One that would have to read what it may not understand (`find_newer`) does not stand, and asks again now and then. It
+asks once more when it has won, for what was written meanwhile, and gives the key back before it writes anything.
+
 Invariant: nothing that a term writes is done after another term has begun.
 """
 
@@ -51,6 +54,7 @@ class ElectionSettings:
     `ttl` is the lease's; `trust` how long after the sending of a renewal a term is relied on, to be less than `ttl`.
     `answer_within` is the deadline of one call at one endpoint. `retry` is the pause after a renewal that failed, and
     the first of those between attempts to lead. `look_again`: how long one watch on another's key is relied on.
+    `stand_by`: when one that may not stand asks again.
     """
 
     ttl: int = 5
@@ -58,6 +62,7 @@ class ElectionSettings:
     answer_within: float = 1.0
     retry: float = 0.2
     look_again: float = 60.0
+    stand_by: float = 30.0
 
 
 class Term:
@@ -140,14 +145,22 @@ class Election:
         """Whether, of the terms that are known here, the last was ours."""
         self.last_term = 0
         """The revision at which the last term known here began; 0 for none."""
+        self._outdated = Trouble("this replica stands by")
+        self._find_newer: Callable[[], Awaitable[str]] = _nothing
         self.term: Term | None = None
         """The term under way; ask it whether it is over."""
+        self.newer = ""
+        """The document for which it does not stand, empty if it does."""
 
-    async def run(self, lead: Callable[[Term], Awaitable[None]]) -> None:
+    async def run(
+        self, lead: Callable[[Term], Awaitable[None]], find_newer: Callable[[], Awaitable[str]] | None = None
+    ) -> None:
         """Stand for leader for ever. `lead` is called with each term that is won, and cancelled when that is lost.
 
+        As long as `find_newer` names a document that a newer alertd has written, it does not stand.
         Raises for nothing that etcd does; when cancelled it leaves the lease to `resign`.
         """
+        self._find_newer = find_newer or _nothing
         while True:
             try:
                 term = await self._win()
@@ -185,8 +198,22 @@ class Election:
             if page.kvs:
                 self._introduce(page.kvs[0])
                 await self._outwait(page.revision)
+            elif await self._is_outdated():
+                await asyncio.sleep(self._settings.stand_by)
             elif (term := await self._stand()) is not None:
-                return term
+                if not await self._is_outdated():
+                    return term
+                await self.resign()
+
+    async def _is_outdated(self) -> bool:
+        """Tell whether it may not stand, and say so: at once, then rarely."""
+        self.newer = await self._find_newer()
+        if self.newer:
+            why = f"a newer alertd has written {self.newer}; update this one"
+            self._outdated.note(EtcdRefused(why), time.monotonic())
+        else:
+            self._outdated.end(time.monotonic())
+        return bool(self.newer)
 
     async def _stand(self) -> Term | None:
         """Create the key; return None if another was quicker."""
@@ -266,3 +293,7 @@ class Election:
             else:
                 term.deadline = sent_at + self._settings.trust
                 pause = every
+
+
+async def _nothing() -> str:
+    return ""

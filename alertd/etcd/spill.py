@@ -56,6 +56,8 @@ class Spill:
     async def read(self, *folders: str) -> Documents:
         """Return all documents of these folders; raise EtcdUnavailable."""
         documents = await self._store.read(*folders)
+        if not self._term_name.startswith(folders):
+            return documents
         kept = self._files.read(_FILE)
         spilled = kept.get("documents")
         self._spoke_last = documents.contents.get(self._term_name, {}).get("revision", 0)

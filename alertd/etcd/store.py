@@ -3,7 +3,11 @@
 etcd takes 128 operations and 1.5 MiB in one transaction. A document that is large, or one of many, is first written in
 pieces, each a key of its own, and is then but a short head that names them: heads of any number fit in one transaction.
 So a decision is there as a whole or not at all, whenever its writer dies. Pieces that no head names any more are
-deleted later, by the writer that made them superfluous or by the next one to lead.
+deleted later, by the writer that made them superfluous or by the next one to lead. What the pieces of a document are
+called follows from its name and content, so that no two documents share any.
+
+What is there already is not written again, as far as that is known: what one has read or written, and no other since.
+Who begins to lead therefore reads, or at least lists, a folder before it writes there.
 
 Invariant: `read` returns, of each document, what one commit wrote, and of all of them what no commit left half done.
 """
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
     from alertd.etcd.election import Term
 
 _PIECES = b"pieces/"
+
+_HEAD_BYTES = 200
+"""No head is longer."""
+
+_UNKNOWN = b"?"
+"""In place of a digest: there is a document, or may be one, and it may say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +68,11 @@ class Store:
         self._namespace = namespace
         self._settings = settings or StoreSettings()
         self._stored: dict[str, bytes] = {}
-        """The digest of each document, as far as it is known."""
+        """The digest of each document that is there, or that its content is not known."""
         self._piecemeal: dict[str, str] = {}
         """Documents that are in pieces, and what their pieces are called."""
+        self._begun: set[str] = set()
+        """What pieces are called that have been begun, and of which it is not known whether a head names them."""
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -69,6 +81,7 @@ class Store:
         found = Documents(0, {}, [], [])
         for folder in folders:
             prefix = self._namespace + folder.encode()
+            self._forget(folder)
             async for page in self._client.list_prefix(prefix, revision=found.revision):
                 found = found._replace(revision=page.revision)
                 for number, kv in enumerate(page.kvs, 1):
@@ -77,7 +90,21 @@ class Store:
                         await asyncio.sleep(0)
         return found
 
+    async def look(self, folder: str) -> None:
+        """Take note of which documents a folder has, without reading them; raise EtcdUnavailable."""
+        prefix = self._namespace + folder.encode()
+        self._forget(folder)
+        async for page in self._client.list_prefix(prefix, keys_only=True):
+            self._stored |= {_text(kv.key[len(self._namespace) :]): _UNKNOWN for kv in page.kvs}
+
+    def _forget(self, folder: str) -> None:
+        """Forget what is known of a folder: another may have written there."""
+        for known in (self._stored, self._piecemeal):
+            for name in [name for name in known if name.startswith(folder)]:
+                del known[name]
+
     async def _take(self, name: str, raw: bytes, found: Documents) -> None:
+        self._stored[name] = _UNKNOWN
         stored = document.read(raw)
         content = stored.content
         if content is not None and "pieces" in content:
@@ -100,7 +127,7 @@ class Store:
         prefix = self._namespace + _PIECES + called.encode() + b"/"
         parts = [kv.value async for page in self._client.list_prefix(prefix, revision=revision) for kv in page.kvs]
         whole = b"".join(parts)
-        return whole if _digest(whole).hex() == called else b""
+        return whole if _called(name, whole) == called else b""
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -115,7 +142,7 @@ class Store:
             return 0
         old = [self._piecemeal[name] for name in changed if name in self._piecemeal]
         for name in changed:
-            self._stored[name] = b"?"  # until etcd has answered
+            self._stored[name] = _UNKNOWN  # until etcd has answered
         size = sum(map(len, changed.values()))
         is_small = size <= self._settings.transaction_bytes and len(changed) <= self._settings.operations
         heads = changed if is_small else await self._write_pieces(term, changed)
@@ -131,12 +158,38 @@ class Store:
         await self.commit(term, {name: content})
 
     async def clear_pieces(self, term: Term) -> None:
-        """Delete all pieces that no document names, left behind by one who died; to be called after `read`."""
+        """Delete all pieces that no document names, left behind by one who died; raise EtcdUnavailable.
+
+        May be done beside commits of the same term.
+        """
         prefix = self._namespace + _PIECES
-        known = set(self._piecemeal.values())
+        found: set[str] = set()
         async for page in self._client.list_prefix(prefix, keys_only=True):
-            called = {_text(kv.key[len(prefix) :]).partition("/")[0] for kv in page.kvs}
-            await self._drop(term, sorted(called - known))
+            found |= {_text(kv.key[len(prefix) :]).partition("/")[0] for kv in page.kvs}
+        if found - self._named():
+            await self._find_heads()
+        await self._drop(term, sorted(found - self._named()))
+
+    def _named(self) -> set[str]:
+        """Return what pieces are called that a document names, or soon will."""
+        return {*self._piecemeal.values(), *self._begun}
+
+    async def _find_heads(self) -> None:
+        """Find out which documents are in pieces, in folders that were not read too."""
+        folders: set[bytes] = set()
+        async for page in self._client.list_prefix(self._namespace, keys_only=True):
+            folders |= {kv.key[len(self._namespace) :].partition(b"/")[0] for kv in page.kvs}
+        for folder in sorted(folders - {_PIECES.rstrip(b"/")}):
+            async for page in self._client.list_prefix(self._namespace + folder):
+                for kv in page.kvs:
+                    self._note_head(_text(kv.key[len(self._namespace) :]), kv.value)
+                await asyncio.sleep(0)
+
+    def _note_head(self, name: str, raw: bytes) -> None:
+        if len(raw) <= _HEAD_BYTES:
+            called = (document.read(raw).content or {}).get("pieces")
+            if isinstance(called, str):
+                self._piecemeal.setdefault(name, called)
 
     def _operation(self, name: str, raw: bytes) -> Any:
         key = self._namespace + name.encode(errors="surrogateescape")
@@ -148,9 +201,11 @@ class Store:
         batch: list[Any] = []
         room = self._settings.transaction_bytes
         for name, raw in raws.items():
-            called = _digest(raw).hex()
+            called = _called(name, raw)
             head = document.encode({"pieces": called})
             heads[name] = raw if len(raw) <= len(head) else head
+            if heads[name] is head:
+                self._begun.add(called)
             for number, piece in enumerate(self._cut(raw) if heads[name] is head else ()):
                 if batch and (len(piece) > room or len(batch) >= self._settings.operations):
                     await term.write(batch)
@@ -168,7 +223,8 @@ class Store:
     def _note(self, raws: Mapping[str, bytes], heads: Mapping[str, bytes]) -> None:
         for name, raw in raws.items():
             if heads[name] is not raw:
-                self._piecemeal[name] = _digest(raw).hex()
+                self._piecemeal[name] = _called(name, raw)
+                self._begun.discard(_called(name, raw))
             else:
                 self._piecemeal.pop(name, None)
             if raw:
@@ -189,6 +245,11 @@ class Store:
 
 def _digest(raw: bytes) -> bytes:
     return sha256(raw).digest()[:16] if raw else b""
+
+
+def _called(name: str, raw: bytes) -> str:
+    """Return what the pieces of a document are called."""
+    return sha256(name.encode(errors="surrogateescape") + b"\0" + raw).hexdigest()[:32]
 
 
 def _text(name: bytes) -> str:

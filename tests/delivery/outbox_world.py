@@ -59,6 +59,9 @@ class FakeBox:
         self.attempts = 0 if where == 0 else self.attempts
         return True
 
+    def hold(self, *, is_held: bool = True) -> None:
+        """Do nothing: every step is asked for."""
+
     def recall(self) -> None:
         """Drop all but what is being sent."""
         self.is_recalled = self.is_sending

@@ -306,9 +306,9 @@ def test_a_hand_over_finishes_what_is_in_flight_and_begins_nothing(
     slow.wait_for_count(1)
     post.pause()
     submit(post, "n2", "boss")
-    assert post.in_flight() == {"n1"}
+    assert [(each.notification, each.channel) for each in post.in_flight()] == [("n1", "ops")]
     slow.ended.set()
-    wait_until(lambda: post.in_flight() == set())
+    wait_until(lambda: post.in_flight() == [])
     late = listen()
     post.apply(ruleset({"ops": slow.url, "boss": quick.url, "late": late.url}))
     submit(post, "n3", "late")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alertd.config.schema import Settings, Templates
-from alertd.delivery.lane import Attempt, Delivery, Lane, Lettering, Persistence, Wiring
+from alertd.delivery.lane import Attempt, Delivery, Flight, Lane, Lettering, Persistence, Wiring
 from alertd.delivery.pace import Pace
 from alertd.errors import DeliveryError
 from tests.delivery.examples import notification, now
@@ -319,11 +319,11 @@ def test_what_is_being_attempted_cannot_be_withdrawn(
     make: Callable[..., Lane], ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor what has just been taken and is not reported yet: it counts as in flight until it is."""
-    seen: list[tuple[bool, str]] = []
+    seen: list[tuple[bool, bool]] = []
     report = ends.report
 
     def look(delivery: Delivery) -> None:
-        seen.append((lane.withdraw("a"), lane.in_flight))
+        seen.append((lane.withdraw("a"), lane.in_flight is not None))
         report(delivery)
 
     monkeypatch.setattr(ends, "report", look)
@@ -333,10 +333,10 @@ def test_what_is_being_attempted_cannot_be_withdrawn(
     submit(lane, "a")
     assert target.entered.wait(5.0)
     assert not lane.withdraw("a")
-    assert lane.in_flight == "a"
+    assert lane.in_flight == Flight("a", lane.channel, lane.label, lane.number)
     target.gate.set()
     assert ends.after(1)[0].ok
-    assert seen == [(False, "a")]
+    assert seen == [(False, True)]
     wait_until(lambda: not lane.in_flight)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from alertd.config.load import survey
-from alertd.daemon import load_rules
 from alertd.delivery import proof
 from alertd.errors import ConfigError
+from alertd.rulebook import load_rules
 from tests.config.folder import NOW
 
 TRIED = "tried on a sample alert: template does not render:"
@@ -97,4 +97,4 @@ def test_the_daemon_does_not_load_them(tmp_path: Path) -> None:
     """A reload leaves the rules in force that are."""
     problems(tmp_path, lost="{{ 1 / 0 }}")
     with pytest.raises(ConfigError, match="division by zero"):
-        load_rules(tmp_path, {})
+        load_rules(tmp_path, {}, NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,15 +76,23 @@ def test_a_taken_address_is_said_plainly(tmp_path: Path, etcd: EtcdServer, daemo
     assert "Traceback" not in done.stderr
 
 
+def sees(daemon: DaemonProcess, instance: str) -> bool:
+    """Return whether a daemon has logged anything about an instance."""
+    return any(line.get("instance") == instance for line in daemon.log())
+
+
 def test_two_at_once_on_one_etcd(tmp_path: Path, etcd: EtcdServer, inbox: HttpInbox) -> None:
-    """Both judge, and give what they tell the same ids."""
+    """Both judge, and one tells."""
     with DaemonProcess(tmp_path / "one", etcd) as one, DaemonProcess(tmp_path / "two", etcd) as two:
         for daemon in (one, two):
             daemon.write_rules(MINIMUM, inbox).start()
+        inbox.wait_for_count(1)
         etcd.ctl("put", "/services/apache/a", "")
-        received = inbox.wait_for(lambda messages: sum("RESOLVED" in message["title"] for message in messages) == 2)
-    ids = [message["message"].splitlines()[-1] for message in received if "RESOLVED" in message["title"]]
-    assert ids[0] == ids[1]
+        for daemon in (one, two):
+            wait_until(partial(sees, daemon, "apache/a"), "both see it")
+        inbox.wait_for_count(2)
+        assert [daemon.stop() for daemon in (one, two)] == [0, 0]
+    assert [message["title"].partition(" ")[0] for message in inbox.received] == ["[FIRING]", "[RESOLVED]"]
 
 
 def test_reload_takes_new_rules_and_refuses_broken_ones(

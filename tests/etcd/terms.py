@@ -1,0 +1,39 @@
+"""Terms of leaders whose writes fail when that is asked for."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.election import Term
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alertd.etcd.client import Client
+
+
+class Frail(Term):
+    """A term whose writer dies before (or right after) the write with this number, from 1; 0 is never."""
+
+    writes = 0
+    dies_before = 0
+    dies_after = 0
+
+    async def write(self, operations: Sequence[Any]) -> None:
+        """Write, if it lives."""
+        self.writes += 1
+        if self.writes == self.dies_before:
+            raise EtcdUnavailable("died before")
+        await super().write(operations)
+        if self.writes == self.dies_after:
+            raise EtcdUnavailable("died after")
+
+
+async def begin_term(client: Client, key: bytes) -> Frail:
+    """Begin a term that lasts, and by which any other is over."""
+    await client.delete(key)
+    term = Frail(client, key, await client.put(key, b'{"format":1}'), 0)
+    term.deadline = inf
+    return term

@@ -1,0 +1,320 @@
+"""Who speaks tells nobody what etcd does not know, and goes on where the last speaker left off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from alertd import document
+from alertd.config.schema import Channel
+from alertd.delivery.outbox import Step
+from alertd.engine.core import Engine
+from alertd.errors import EtcdUnavailable
+from alertd.etcd.channel import EtcdSettings
+from alertd.etcd.client import Client
+from alertd.etcd.spill import Spill
+from alertd.etcd.store import Store
+from alertd.model import Action, EventKind, KeyEvent, Notification
+from alertd.post import Listeners, Post
+from alertd.speaker import SPOKE_LAST, Shell, Speaker
+from alertd.statedir import StateDir
+from tests.delivery.examples import now, target
+from tests.engine.story import PREFIX, rule, ruleset
+from tests.etcd.following import run, until
+from tests.etcd.terms import Frail, begin_term
+from tests.sinks import Answer, HttpInbox, http_inbox
+
+if TYPE_CHECKING:
+    from tests.etcd_server import EtcdServer
+
+
+class Replica:
+    """An engine, its outbox, targets and speaker; it is fed by hand."""
+
+    def __init__(self, client: Client, namespace: bytes, inbox: HttpInbox) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.rules = ruleset(rule(flap=False), channels={"ops": Channel(targets=(target(inbox.url + "/"),))})
+        self.engine = Engine(self.rules, PREFIX)
+        self.term: Frail | None = None
+        self.steps: list[Step] = []
+        self.revision = 100
+        self.leading: asyncio.Task[None] | None = None
+        self.post = Post(now, Listeners(lambda _: None, self.mark, self.may_send, self.note))
+
+    async def open(self) -> None:
+        """Judge a first snapshot, of nothing."""
+        await self.post.open(self.rules)
+        store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST)
+        self.speaker = Speaker(self.engine, self.post.outbox, store, Shell(self.do, now, self.note))
+        self.do(self.engine.open_gap(now()))
+        self.do(self.engine.close_gap(now()))
+
+    async def close(self) -> None:
+        """End without a word."""
+        await self.stop()
+        self.post.pause()
+        await self.post.close(0.0)
+
+    def mark(self, name: str) -> None:
+        """Tell the speaker which letters have changed."""
+        self.speaker.mark(name)
+
+    def note(self, step: Step, _: str) -> None:
+        """Take note of how far a notification is."""
+        self.steps.append(step)
+
+    def may_send(self) -> bool:
+        """Tell whether it leads."""
+        return self.term is not None and self.term.holds
+
+    def do(self, actions: list[Action]) -> None:
+        """Do as the daemon does."""
+        for action in actions:
+            if isinstance(action, Notification):
+                self.speaker.decide(action)
+        if actions and self.speaker.speaks:
+            self.speaker.wake()
+
+    def feed(self, kind: EventKind, name: str = "apache/a") -> None:
+        """Let something happen."""
+        self.revision += 1
+        self.do(self.engine.feed([KeyEvent(kind, PREFIX + name.encode(), b"", 0, self.revision)], now()))
+
+    async def lead(self) -> Frail:
+        """Lead from now on."""
+        self.term = await begin_term(self.client, self.namespace + b"leader")
+        self.leading = asyncio.create_task(self.speaker.lead(self.term))
+        await until(lambda: self.speaker.speaks, "it speaks")
+        return self.term
+
+    async def stop(self) -> None:
+        """Lead no more, as one that is killed: nothing more is written."""
+        if self.leading is not None and self.term is not None:
+            self.term.end("it died")
+            self.leading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.leading
+
+
+@asynccontextmanager
+async def replicas(etcd: EtcdServer, namespace: bytes, inbox: HttpInbox) -> AsyncIterator[tuple[Replica, Replica]]:
+    """Give two that judge, of which neither leads."""
+    async with Client(EtcdSettings((etcd.endpoint,))) as client:
+        both = Replica(client, namespace, inbox), Replica(client, namespace, inbox)
+        for each in both:
+            await each.open()
+        try:
+            yield both
+        finally:
+            for each in both:
+                await each.close()
+
+
+@pytest.fixture
+def inbox() -> Iterator[HttpInbox]:
+    """Give a receiver of webhooks."""
+    with http_inbox() as box:
+        yield box
+
+
+def told(inbox: HttpInbox) -> list[str]:
+    """Return what was told, in one word each."""
+    return [message["title"].split()[0] for message in inbox.received]
+
+
+async def outbox(replica: Replica, folder: str = "letters/") -> dict[str, Any]:
+    """Return documents of the outbox, as another reads them."""
+    found = await Store(replica.client, replica.namespace).read(f"outbox/{folder}")
+    return found.contents
+
+
+async def recorded(replica: Replica) -> None:
+    """Wait until nothing is left to be told, by what etcd has."""
+    async with asyncio.timeout(10):
+        while await outbox(replica):  # noqa: ASYNC110 - etcd is asked
+            await asyncio.sleep(0.01)
+
+
+def test_what_is_told_is_written_before_and_recorded_after(
+    shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox
+) -> None:
+    """Step by step; one that does not lead judges the same, and neither writes nor tells."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, two):
+            await one.lead()
+            for replica in (one, two):
+                for kind in (EventKind.PUT, EventKind.DELETE):
+                    replica.feed(kind)
+            await until(lambda: Step.RECORDED in one.steps, "it is told and recorded")
+            assert one.steps == [Step.DECIDED, Step.WRITTEN, Step.ATTEMPTED, Step.ACCEPTED, Step.RECORDED]
+            assert two.steps == []
+            assert (told(inbox), await outbox(one)) == (["[FIRING]"], {})
+            assert len(await outbox(one, "told/")) == 1
+
+    run(story())
+
+
+def test_the_next_goes_on_where_the_last_left_off(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """To and fro between two: each beginning and each end is told once, whoever told what came before."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as both:
+            for replica in both:
+                replica.feed(EventKind.PUT)
+            for number in range(6):
+                leader = both[number % 2]
+                await leader.lead()
+                for replica in both:
+                    replica.feed(EventKind.PUT if number % 2 else EventKind.DELETE)
+                await until(lambda n=number: len(inbox.received) == n + 1, "it is told")  # type: ignore[misc]
+                await recorded(leader)
+                await leader.stop()
+            assert told(inbox) == ["[FIRING]", "[RESOLVED]"] * 3
+
+    run(story())
+
+
+def test_what_cannot_be_written_is_not_told(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """Nor is it lost: it is told when it is written, once, though etcd had written it the first time."""
+
+    async def story(fault: str) -> None:
+        async with replicas(shared_etcd, prefix + fault.encode(), inbox) as (one, _):
+            term = await one.lead()
+            one.feed(EventKind.PUT)
+            await one.speaker.flush()
+            setattr(term, fault, term.writes + 1)
+            before = len(inbox.received)
+            with capture_logs():
+                one.feed(EventKind.DELETE)
+                await until(lambda: term.writes == getattr(term, fault), "it was tried")
+                assert len(inbox.received) == before
+                await until(lambda: Step.RECORDED in one.steps, "it is told")
+            assert len(inbox.received) == before + 1
+            assert one.steps.index(Step.WRITTEN) < one.steps.index(Step.ATTEMPTED)
+
+    for fault in ("dies_before", "dies_after"):
+        run(story(fault))
+
+
+def test_who_leads_no_more_tells_nobody(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """Though its own clock says that it leads: what it decides is told by the one who does."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, two):
+            await one.lead()
+            for replica in (one, two):
+                replica.feed(EventKind.PUT)
+            await one.speaker.flush()
+            await two.lead()
+            one.feed(EventKind.DELETE)
+            await until(lambda: one.term is not None and one.term.is_over, "it finds out")
+            assert Step.ATTEMPTED not in one.steps
+            two.feed(EventKind.DELETE)
+            await until(lambda: Step.RECORDED in two.steps, "the other tells it")
+            assert told(inbox) == ["[FIRING]"]
+
+    run(story())
+
+
+def test_what_is_undelivered_is_delivered_by_the_next(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """By the same id."""
+    inbox.default = Answer(503, (("Retry-After", "60"),))
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, two):
+            await one.lead()
+            for replica in (one, two):
+                for kind in (EventKind.PUT, EventKind.DELETE):
+                    replica.feed(kind)
+            await until(lambda: inbox.received, "it is tried")
+            await one.speaker.flush()
+            await one.stop()
+            inbox.default = Answer()
+            await two.lead()
+            await until(lambda: len(inbox.received) == 2, "the next tries")
+            await recorded(two)
+            first, second = (message["message"].splitlines()[-1] for message in inbox.received)
+            assert first == second
+
+    run(story())
+
+
+def test_damaged_documents_are_said_and_left_out(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """Of each kind; everything else goes on."""
+    documents = {
+        "letters/text": b"\xff",
+        "letters/shape": document.encode({"letters": {"a": 1}}),
+        "letters/item": document.encode({"letters": [{"letter": {}, "to": []}]}),
+        "told/shape": document.encode({"key": 7}),
+        "storm/ops": document.encode({"since": "x"}),
+    }
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, _):
+            for name, raw in documents.items():
+                await one.client.put(prefix + b"outbox/" + name.encode(), raw)
+            with capture_logs() as logs:
+                await one.lead()
+                for kind in (EventKind.PUT, EventKind.DELETE):
+                    one.feed(kind)
+                await until(lambda: Step.RECORDED in one.steps, "it is told")
+            assert told(inbox) == ["[FIRING]"]
+            said = str([line for line in logs if line["log_level"] == "error"])
+            for name in ("letters/text", "letters/shape", "letters/item"):
+                assert name in said
+            assert sum(line["event"] == "taken for not told" for line in logs) >= 1
+
+    run(story())
+
+
+def test_flushing_waits_for_what_is_written(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """Also for what failed and is written anew."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, _):
+            term = await one.lead()
+            one.feed(EventKind.PUT)
+            await one.speaker.flush()
+            one.post.pause()
+            term.dies_before = term.writes + 1
+            one.feed(EventKind.DELETE)
+            await one.speaker.flush()
+            assert len(await outbox(one)) == 1
+            assert term.writes > term.dies_before
+            await one.stop()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await one.speaker.flush()
+
+    run(story())
+
+
+def test_it_waits_for_etcd_to_say_what_was_told(etcd: EtcdServer, inbox: HttpInbox) -> None:
+    """Who cannot read it tells nothing, rather than everything."""
+
+    async def story() -> None:
+        async with replicas(etcd, b"/alertd/", inbox) as (one, _):
+            for kind in (EventKind.PUT, EventKind.DELETE):
+                one.feed(kind)
+            reads = one.client.range
+            failures = [EtcdUnavailable("away")] * 2
+
+            async def range_(request: Any, *, seconds: float | None = None) -> Any:
+                if failures:
+                    raise failures.pop()
+                return await reads(request, seconds=seconds)
+
+            one.client.range = range_  # type: ignore[method-assign]
+            await one.lead()
+            assert not failures
+            await until(lambda: Step.RECORDED in one.steps, "it is told")
+            assert told(inbox) == ["[FIRING]"]
+
+    run(story())
