@@ -11,7 +11,6 @@ there what people said and is over. A single daemon is a cluster of one.
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import socket
 import time
@@ -27,6 +26,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle
+from alertd.collector import settle_memory
 from alertd.config.load import load
 from alertd.delivery import channel, proof
 from alertd.delivery.headline import counted
@@ -189,7 +189,7 @@ class Daemon:
         outage = self._outage = Outage(self, state, self._post.send, read_clock)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         store = Store(client, namespace)
-        shell = Shell(self._do, read_clock, self._observe_step)
+        shell = Shell(self._do, read_clock, self._mention, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
@@ -317,13 +317,20 @@ class Daemon:
         """Let those know of an answer who act on it."""
         self._ledger.take(action)
         if isinstance(action, Notification):
-            self._mentions.note(action)
+            self._mention(action)
             if self._speaker is not None:
                 self._speaker.decide(action)
         elif isinstance(action, Decision) and self._mirror is not None:
             self._mirror.mark(action.alert_id)
         if self._observe is not None:
             self._observe(action)
+
+    def _mention(self, notification: Notification) -> None:
+        """Let etcd show by which message people know the alerts that it speaks of."""
+        self._mentions.note(notification)
+        if self._mirror is not None:
+            for entry in notification.entries:
+                self._mirror.mark(entry.alert.id)
 
     async def _keep_time(self) -> None:
         """Let the engine's deadlines pass when they are due."""
@@ -370,6 +377,7 @@ class Daemon:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
+            self._mentions.begin()
             async with asyncio.TaskGroup() as group:
                 group.create_task(speaker.lead(term), name="speak")
                 group.create_task(keeper.keep(term), name="keep")
@@ -488,10 +496,3 @@ def check_settings(settings: DaemonSettings) -> None:
             f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
             "alertd would watch its own keys; choose one outside"
         )
-
-
-def settle_memory() -> None:
-    """Take what the first snapshot made out of the collector's sight: it stays, and would be traversed for nothing."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

@@ -13,7 +13,7 @@ import alertd
 ROOT = Path(alertd.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-_LEAVES = "document duration errors mentions model order sdnotify template tether values window"
+_LEAVES = "collector document duration errors mentions model order sdnotify template tether values window"
 LEAVES = {"alertd", *(f"alertd.{name}" for name in _LEAVES.split())}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": LEAVES | {"alertd.config"},

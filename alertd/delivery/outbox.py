@@ -98,6 +98,10 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._shelf)
 
+    def undelivered(self) -> list[Notification]:
+        """Return what is still to be told, the first first."""
+        return [item.notification for item in self._in_order()]
+
     def follow(self, ruleset: Ruleset) -> None:
         """Follow new rules, once the dispatcher does; what waits for a target that is gone is tried there once more."""
         self._channels = ruleset.channels
