@@ -14,25 +14,26 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle
+from alertd.bulletin import Bulletin
 from alertd.collector import settle_memory
 from alertd.config.load import load
 from alertd.delivery import channel, proof
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
 from alertd.engine.rules import SpecIndex
-from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
+from alertd.errors import ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import Election
@@ -59,9 +60,10 @@ from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from alertd.config.schema import Ruleset
+    from alertd.delivery.dead import DeadLetter
     from alertd.delivery.lane import Delivery, LaneStatus
     from alertd.delivery.outbox import Step as DeliveryStep
     from alertd.errors import Problem
@@ -194,13 +196,15 @@ class Daemon:
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._people = People(self._engine, self._do, orders.spend, read_clock)
+        bulletin = Bulletin(self._post, store, read_clock)
+        duties = (self._speaker.lead, keeper.keep, mirror.write, orders.clear, bulletin.keep)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
             asyncio.create_task(self._follow(watch, orders, keeper, store), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
-            asyncio.create_task(self._lead(election, self._speaker, keeper, mirror, orders), name="lead"),
+            asyncio.create_task(self._lead(election, *duties), name="lead"),
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
             asyncio.create_task(outage.watch(), name="outage"),
             asyncio.create_task(stop.wait(), name="stop"),
@@ -373,16 +377,14 @@ class Daemon:
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, election: Election, speaker: Speaker, keeper: Keeper, mirror: Mirror, orders: Orders) -> None:
+    async def _lead(self, election: Election, *duties: Callable[[Term], Coroutine[Any, Any, None]]) -> None:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
             self._mentions.begin()
             async with asyncio.TaskGroup() as group:
-                group.create_task(speaker.lead(term), name="speak")
-                group.create_task(keeper.keep(term), name="keep")
-                group.create_task(mirror.write(term), name="mirror")
-                group.create_task(orders.clear(term), name="clear-orders")
+                for duty in duties:
+                    group.create_task(duty(term), name=duty.__qualname__)
 
         await self._judged.wait()
         await election.run(lead)
@@ -488,11 +490,6 @@ class Daemon:
         """Return every target of every channel as it is now."""
         return self._post.targets()
 
-
-def check_settings(settings: DaemonSettings) -> None:
-    """Raise AlertdError for settings that cannot go together."""
-    if settings.namespace.startswith(settings.prefix):
-        raise AlertdError(
-            f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
-            "alertd would watch its own keys; choose one outside"
-        )
+    def dead_letters(self) -> Iterable[DeadLetter]:
+        """Return what was given up last, the latest last."""
+        return self._post.dead_letters()

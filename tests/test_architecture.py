@@ -29,7 +29,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 SHELL = {"cli", "demo", "__main__.py"} | {
     f"{name}.py"
-    for name in ["chronicle", "daemon", "keeper", "outage", "people", "post", "sheets", "speaker", "statedir"]
+    for name in [
+        "bulletin",
+        "chronicle",
+        "daemon",
+        "keeper",
+        "outage",
+        "people",
+        "post",
+        "sheets",
+        "speaker",
+        "statedir",
+    ]
 }
 
 ONLY_UNDER = {

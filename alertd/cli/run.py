@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertd.cli import options
+from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
     from alertd.daemon import Daemon, DaemonSettings
@@ -59,7 +60,7 @@ def run(
     SIGHUP reads the rules again; SIGTERM delivers what is queued and ends.
     """
     from alertd.cli import logs
-    from alertd.daemon import Daemon, DaemonSettings, check_settings
+    from alertd.daemon import Daemon, DaemonSettings
     from alertd.delivery import sender
 
     settings = DaemonSettings(
@@ -71,11 +72,20 @@ def run(
         replica=replica or socket.gethostname(),
         state_dir=state_dir,
     )
-    check_settings(settings)
+    _check(settings)
     logs.set_up(log_format)
     sender.library()  # Apprise is not made to be loaded by several threads
     daemon = Daemon(settings, environ=os.environ)
     asyncio.run(_run(daemon, settings, state_dir if embedded else None))
+
+
+def _check(settings: DaemonSettings) -> None:
+    """Raise AlertdError for settings that cannot go together."""
+    if settings.namespace.startswith(settings.prefix):
+        raise AlertdError(
+            f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
+            "alertd would watch its own keys; choose one outside"
+        )
 
 
 async def _run(daemon: Daemon, settings: DaemonSettings, state_dir: Path | None) -> None:

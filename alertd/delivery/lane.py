@@ -98,7 +98,7 @@ class Persistence:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """A lane as it is now. `queued` counts the one being sent.
+    """A lane as it is now, by its number. `queued` counts the one being sent.
 
     `failed` were given up: refused for good, or too old. `withdrawn` were told together with what came after them.
     `stuck_since` is when what failed or hangs was first attempted, if nothing was taken since.
@@ -113,6 +113,7 @@ class LaneStatus:
     withdrawn: int
     last_error: str
     stuck_since: datetime | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,7 @@ class Lane:
                 withdrawn=self._withdrawn,
                 last_error=self._last_error,
                 stuck_since=self._stuck_since(now),
+                number=self.number,
             )
 
     def _stuck_since(self, now: Instant) -> datetime | None:

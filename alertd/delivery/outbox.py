@@ -287,6 +287,10 @@ class Outbox:
         elif stop.attempts <= FAILURES and self._fallback_of(leg.channel) is not None:
             self._changed(item.name)
 
+    def trouble_of(self, number: int) -> Trouble | None:
+        """Return what is wrong with a target that is stuck."""
+        return self._troubles.of(number)
+
     def next_deadline(self) -> float | None:
         """Return when `advance` is to be called, in monotonic seconds."""
         oldest = next(iter(self._shelf), None)

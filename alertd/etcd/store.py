@@ -69,6 +69,8 @@ class Store:
         found = Documents(0, {}, [], [])
         for folder in folders:
             prefix = self._namespace + folder.encode()
+            for name in [name for name in self._stored if name.startswith(folder)]:
+                del self._stored[name]  # another may have written since, or deleted it
             async for page in self._client.list_prefix(prefix, revision=found.revision):
                 found = found._replace(revision=page.revision)
                 for number, kv in enumerate(page.kvs, 1):
