@@ -11,11 +11,10 @@ there what people said and is over. A single daemon is a cluster of one.
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,11 +26,13 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, duration, rulebook
+from alertd.bulletin import Bulletin
 from alertd.channels import LOOK_EVERY, ChannelWatch
+from alertd.collector import settle_memory
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
 from alertd.engine.rules import SpecIndex
-from alertd.errors import AlertdError, ConfigError, EtcdRefused, EtcdUnavailable
+from alertd.errors import ConfigError, EtcdRefused, EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import Election
@@ -60,10 +61,11 @@ from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
     from alertd.config.load import Loaded
     from alertd.config.schema import Ruleset
+    from alertd.delivery.dead import DeadLetter
     from alertd.delivery.lane import Delivery, LaneStatus
     from alertd.delivery.outbox import Step as DeliveryStep
     from alertd.etcd.election import Term
@@ -189,17 +191,21 @@ class Daemon:
         lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
         store = Store(client, namespace)
-        shell = Shell(self._do, read_clock, self._observe_step)
+        shell = Shell(self._do, read_clock, self._mention, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._note_ruleset()
         self._people = People(self._engine, self._do, orders.spend, read_clock)
+        bulletin = Bulletin(self._post, store, read_clock)
         self._scheduler.start()
         self._heartbeats.follow(self._ruleset)
         handover = Handover(client, namespace, self._post, self._speaker)
         book = self._rulebook = rulebook.Rulebook(self._loaded, store, read_clock)
-        work = (self._speaker.lead, keeper.keep, mirror.write, orders.clear, book.keep, self._watch_channels)
+        work = (
+            *(self._speaker.lead, keeper.keep, mirror.write, orders.clear),
+            *(book.keep, bulletin.keep, self._watch_channels),
+        )
         leading = asyncio.create_task(self._lead(election, Formats(client, namespace), work), name="lead")
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
@@ -351,13 +357,20 @@ class Daemon:
         """Let those know of an answer who act on it."""
         self._ledger.take(action)
         if isinstance(action, Notification):
-            self._mentions.note(action)
+            self._mention(action)
             if self._speaker is not None:
                 self._speaker.decide(action)
         elif isinstance(action, Decision) and self._mirror is not None:
             self._mirror.mark(action.alert_id)
         if self._observe is not None:
             self._observe(action)
+
+    def _mention(self, notification: Notification) -> None:
+        """Let etcd show by which message people know the alerts that it speaks of."""
+        self._mentions.note(notification)
+        if self._mirror is not None:
+            for entry in notification.entries:
+                self._mirror.mark(entry.alert.id)
 
     async def _keep_time(self) -> None:
         """Let the engine's deadlines pass when they are due."""
@@ -404,6 +417,7 @@ class Daemon:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
+            self._mentions.begin()
             async with asyncio.TaskGroup() as group:
                 for each in work:
                     group.create_task(each(term), name=each.__qualname__)
@@ -496,18 +510,6 @@ class Daemon:
         """Return every target of every channel as it is now."""
         return self._post.targets()
 
-
-def check_settings(settings: DaemonSettings) -> None:
-    """Raise AlertdError for settings that cannot go together."""
-    if settings.namespace.startswith(settings.prefix):
-        raise AlertdError(
-            f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
-            "alertd would watch its own keys; choose one outside"
-        )
-
-
-def settle_memory() -> None:
-    """Take what the first snapshot made out of the collector's sight: it stays, and would be traversed for nothing."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    def dead_letters(self) -> Iterable[DeadLetter]:
+        """Return what was given up last, the latest last."""
+        return self._post.dead_letters()

@@ -7,7 +7,7 @@ on to whoever listens.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,9 +17,10 @@ from alertd.delivery.lane import Wiring
 from alertd.delivery.outbox import Outbox, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from alertd.config.schema import Ruleset
+    from alertd.delivery.dead import DeadLetter
     from alertd.delivery.lane import Attempt, Delivery, Flight, LaneStatus
     from alertd.delivery.letter import Letter
     from alertd.handover import Claim
@@ -92,8 +93,17 @@ class Post:
         return 0 if self._dispatcher is None else self._dispatcher.send(channel_name, letter)
 
     def targets(self) -> tuple[LaneStatus, ...]:
-        """Return every target of every channel as it is now."""
-        return () if self._dispatcher is None else self._dispatcher.status()
+        """Return every target of every channel as it is now; what was given up there without it counts as failed."""
+        if self._dispatcher is None:
+            return ()
+        graves = self.outbox.dead_letters.graves
+        lanes = self._dispatcher.status()
+        counts = [grave.count if (grave := graves.get((each.channel, each.target))) else 0 for each in lanes]
+        return tuple(replace(lane, failed=max(lane.failed, count)) for lane, count in zip(lanes, counts, strict=True))
+
+    def dead_letters(self) -> Iterable[DeadLetter]:
+        """Return what was given up last, the latest last."""
+        return () if self._dispatcher is None else self.outbox.dead_letters.last
 
     def _note_attempt(self, attempt: Attempt) -> None:
         self.outbox.note_attempt(attempt, self._clock())

@@ -10,7 +10,7 @@ from alertd.delivery.variables import SUMMARY_ROOM
 from alertd.delivery.wording import Times, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from alertd.engine.core import Engine
     from alertd.mentions import Mentions
@@ -31,6 +31,10 @@ class Sheets:
     def alert_ids(self) -> Iterator[str]:
         """Return the ids of the alerts under way."""
         return self._engine.alert_ids()
+
+    def recall(self, alert_id: str, content: Mapping[str, Any]) -> None:
+        """Take over which messages spoke of an alert: all else follows from what there is."""
+        self._mentions.recall(alert_id, content.get("notifications"))
 
     def contents_of(self, alert_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return what etcd should show of each of these alerts that is under way, as it is now."""

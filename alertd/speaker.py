@@ -51,10 +51,14 @@ _AT_ONCE = 3_000
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """What surrounds the speaker: `do` takes what the engine answers, `observe` hears how far a notification is."""
+    """What surrounds the speaker: `do` takes what the engine answers, `observe` hears how far a notification is.
+
+    `restored` hears of each notification that the last speaker decided and did not deliver.
+    """
 
     do: Callable[[list[Action]], None]
     clock: Callable[[], Instant]
+    restored: Callable[[Notification], None]
     observe: Callable[[Step, str], None] = lambda _step, _id: None
 
 
@@ -163,6 +167,8 @@ class Speaker:
                 self._outbox.restore(name, content.get("letters"), now)
             except NotUnderstood as why:
                 _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
+        for notification in self._outbox.undelivered():
+            self._shell.restored(notification)
         actions, damaged = self._engine.speak(by_folder[_TOLD].values(), by_folder[_STORM], now)
         for error in damaged:
             _log.error("taken for not told", error=str(error))

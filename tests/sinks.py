@@ -27,8 +27,8 @@ Arrivals = list[dict[str, Any]]
 class Answer:
     """How one request is answered, and after how many `seconds`.
 
-    `hang` never answers, `trickle` sends a byte a second; both until the inbox ends. `break_off` hangs up instead of
-    answering, though the message is taken.
+    `hang` never answers, `trickle` sends a byte a second, `trickle_body` those of the body alone; all until the inbox
+    ends. `break_off` hangs up instead of answering, though the message is taken.
     """
 
     status: int = 200
@@ -36,6 +36,7 @@ class Answer:
     body: bytes = b"ok"
     hang: bool = False
     trickle: bool = False
+    trickle_body: bool = False
     break_off: bool = False
     reason: str | None = None
     seconds: float = 0.0
@@ -118,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif answer.break_off:
             self.close_connection = True
-        elif answer.trickle:
-            self._trickle(inbox.ended)
+        elif answer.trickle or answer.trickle_body:
+            self._trickle(answer, inbox.ended)
         else:
             inbox.ended.wait(answer.seconds)
             self._answer(answer)
@@ -136,9 +137,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    def _trickle(self, ended: threading.Event) -> None:
+    def _trickle(self, answer: Answer, ended: threading.Event) -> None:
         self.close_connection = True
-        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000:
+        start = b"HTTP/1.1 %d OK\r\n" % answer.status
+        if answer.trickle_body:
+            self.wfile.write(start + b"Content-Length: 10000\r\n\r\n")
+            start = b""
+        for byte in start + b"X-Slow: " + b"z" * 10_000:
             self.wfile.write(bytes([byte]))
             if ended.wait(1.0):
                 return
@@ -190,21 +195,27 @@ def http_inbox(default: Answer = Answer(), address: str = "127.0.0.1") -> Iterat
 class MailInbox(Box):
     """Records each mail as `{"from", "to", "subject", "headers", "text", "html", "files"}`, the files by name.
 
-    A `refusal` is the SMTP answer instead.
+    A `refusal` is the SMTP answer instead; so many as `trickles` get one that has no end, a line now and then.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.port = 0
         self.refusal = ""
+        self.trickles = 0
 
     @property
     def url(self) -> str:
         """The inbox as an Apprise URL."""
         return f"mailto://127.0.0.1:{self.port}?from=alertd@example.com&to=ops@example.com"
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Take a mail."""
+        if self.trickles:
+            self.trickles -= 1
+            while True:
+                await server.push("250-wait")
+                await asyncio.sleep(0.05)
         if self.refusal:
             return self.refusal
         content = envelope.content

@@ -55,3 +55,51 @@ def test_alerts_that_ended_untold_can_be_dropped() -> None:
     mentions.keep([keeping, "another"])
     assert len(mentions) == 1
     assert mentions.of(keeping)
+
+
+# --- from one leader to the next -------------------------------------------------------------------------------------
+
+
+def test_the_next_leader_goes_on_with_what_documents_show() -> None:
+    """What was shown comes first, once, whether it is read before or after the first new message; junk is left out."""
+    story = Story(rule(), up=("apache/a",), repeat_interval="10s").expire("apache/a").at(25)
+    (alert,) = story.alerts.values()
+    first, second, third = (notification.id for notification in story.notifications)
+    mentions = Mentions()
+    mentions.recall(alert.id, [first, 7, None, second])
+    mentions.note(story.notifications[1])
+    mentions.note(story.notifications[2])
+    assert mentions.of(alert.id) == (first, second, third)
+    late = Mentions()
+    late.note(story.notifications[2])
+    for _ in range(2):
+        late.recall(alert.id, [first, second])
+    assert late.of(alert.id) == (first, second, third)
+    late.recall(alert.id, "junk")
+    late.recall(alert.id, [str(number) for number in range(MOST)])
+    assert late.of(alert.id)[-1] == third
+    assert len(late.of(alert.id)) == MOST
+
+
+def test_what_ended_meanwhile_is_not_named_by_old_messages() -> None:
+    """It was told as over, and perhaps as firing anew, before the document could be read."""
+    story = Story(rule(), up=("apache/a",)).expire("apache/a").at(10).up("apache/a").at(100).expire("apache/a").at(200)
+    (alert,) = story.alerts.values()
+    before, _, after = story.notifications
+    mentions = Mentions()
+    for notification in story.notifications[1:]:
+        mentions.note(notification)
+    mentions.recall(alert.id, [before.id])
+    assert mentions.of(alert.id) == (after.id,)
+
+
+def test_a_term_begins_with_nothing() -> None:
+    """Another may have told what is not known here, or the end of what is."""
+    story = Story(rule(), up=("apache/a",)).expire("apache/a")
+    (alert,) = story.alerts.values()
+    mentions = heard(story.up("apache/a"))
+    mentions.begin()
+    mentions.recall(alert.id, ["7f3a"])
+    assert mentions.of(alert.id) == ("7f3a",)
+    mentions.begin()
+    assert mentions.of(alert.id) == ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alertd import document, values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from alertd.etcd.client import Client
@@ -20,6 +20,18 @@ TTL_LEASES = 1_000
 _ASKED_AT_ONCE = 50
 _CAUSES = ("failing", "stopped")
 _SEVERITIES = ("critical", "warning", "info")
+
+
+_UNKNOWN_TARGET: Mapping[str, Any] = {
+    "channel": "",
+    "target": "",
+    "undelivered": 0,
+    "stuck_since": None,
+    "last_error": "",
+    "given_up": 0,
+    "dead_letters": [],
+}
+"""The members of a target that something is wrong with, each as it is shown where the document lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,11 @@ class Scope:
     def leader(self) -> bytes:
         """The key that says who leads."""
         return f"{self.namespace}leader".encode()
+
+    @property
+    def delivery(self) -> bytes:
+        """The key that says what is wrong with delivery, if anything is."""
+        return f"{self.namespace}delivery".encode()
 
     @property
     def alerts(self) -> bytes:
@@ -84,6 +101,8 @@ class Picture:
         self.leader: str | None = None
         self._rows: dict[bytes, InstanceRow] = {}
         self._alerts: dict[bytes, document.Stored] = {}
+        self.delivery: list[dict[str, Any]] = []
+        """The targets that something is wrong with, in the contract's shape."""
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
@@ -95,10 +114,11 @@ class Picture:
         if key == scope.leader:
             before, self.leader = self.leader, document.replica_of(value)
             return self.leader != before
+        if key == scope.delivery:
+            known, self.delivery = self.delivery, _targets_in(document.read(value).content or {})
+            return self.delivery != known
         if key.startswith(scope.alerts):
-            stored, known = document.read(value), self._alerts.get(key)
-            self._alerts[key] = stored
-            return known is None or known._replace(written="") != stored._replace(written="")
+            return self._put_alert(key, document.read(value))
         return False
 
     def drop(self, key: bytes) -> bool:
@@ -106,8 +126,16 @@ class Picture:
         if key == self.scope.leader:
             before, self.leader = self.leader, None
             return before is not None
+        if key == self.scope.delivery:
+            known, self.delivery = self.delivery, []
+            return bool(known)
         row, alert = self._rows.pop(key, None), self._alerts.pop(key, None)
         return row is not None or alert is not None
+
+    def _put_alert(self, key: bytes, stored: document.Stored) -> bool:
+        known = self._alerts.get(key)
+        self._alerts[key] = stored
+        return known is None or known._replace(written="") != stored._replace(written="")
 
     def _put_row(self, key: bytes, raw: bytes, lease: int) -> bool:
         known = self._rows.get(key)
@@ -181,7 +209,15 @@ class Picture:
                 for name, rows in self.by_service.items()
             ],
             "alerts": self.alerts,
+            "delivery": self.delivery,
         }
+
+
+def _targets_in(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a document says of targets, each with all members; what is none of that is left out."""
+    targets = content.get("targets")
+    shown = [each for each in targets if isinstance(each, dict)] if isinstance(targets, list) else []
+    return [{name: each.get(name, default) for name, default in _UNKNOWN_TARGET.items()} for each in shown]
 
 
 def _urgency(alert: dict[str, Any]) -> tuple[Any, ...]:
@@ -205,11 +241,12 @@ async def look(client: Client, scope: Scope) -> Picture:
 
 
 async def look_at_alerts(client: Client, picture: Picture) -> None:
-    """Read the alerts and who leads, at the picture's revision if it has one."""
+    """Read the alerts, who leads, and what is wrong with delivery, at the picture's revision if it has one."""
     await _read(client, picture, picture.scope.alerts)
-    leader = await client.get(picture.scope.leader, revision=picture.revision)
-    if leader is not None:
-        picture.put(leader.key, leader.value, leader.lease)
+    for key in (picture.scope.leader, picture.scope.delivery):
+        kv = await client.get(key, revision=picture.revision)
+        if kv is not None:
+            picture.put(kv.key, kv.value, kv.lease)
 
 
 async def _read(client: Client, picture: Picture, prefix: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertd.cli import options
+from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
     from alertd.daemon import Daemon, DaemonSettings
@@ -59,7 +60,7 @@ def run(
     SIGHUP reads the rules again; SIGTERM hands over to another replica and ends.
     """
     from alertd.cli import logs
-    from alertd.daemon import DaemonSettings, check_settings
+    from alertd.daemon import DaemonSettings
     from alertd.delivery import sender
 
     settings = DaemonSettings(
@@ -71,10 +72,19 @@ def run(
         replica=replica or socket.gethostname(),
         state_dir=state_dir,
     )
-    check_settings(settings)
+    _check(settings)
     logs.set_up(log_format)
     sender.library()  # Apprise is not made to be loaded by several threads
     asyncio.run(_run(settings, state_dir if embedded else None))
+
+
+def _check(settings: DaemonSettings) -> None:
+    """Raise AlertdError for settings that cannot go together."""
+    if settings.namespace.startswith(settings.prefix):
+        raise AlertdError(
+            f"--namespace {settings.namespace} lies inside --prefix {settings.prefix}: "
+            "alertd would watch its own keys; choose one outside"
+        )
 
 
 async def _run(settings: DaemonSettings, state_dir: Path | None) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from alertd.cli.picture import InstanceRow, Picture
 
 _LONGEST_VALUE = 1_000
+_MOST_TARGETS = 8
+"""Lines about targets: what is wrong with many has one reason."""
 _ALERT_HEAD = ("STATE", "SEVERITY", "RULE", "TARGET", "SINCE UTC")
 
 
@@ -41,7 +43,7 @@ def sketch(picture: Picture, now: datetime) -> Sketch:
     return Sketch(
         _services(picture),
         alert_lines(picture, now),
-        [*picture.notes, f"revision {picture.revision}; {standing(picture, now)}"],
+        [*_delivery(picture, now), *picture.notes, f"revision {picture.revision}; {standing(picture, now)}"],
     )
 
 
@@ -134,6 +136,20 @@ def _since(since: object, now: datetime) -> str:
 def _clock(time: datetime, now: datetime) -> str:
     time = time.astimezone(UTC)
     return time.strftime("%H:%M:%S" if time.date() == now.date() else "%m-%d %H:%M")
+
+
+# --- delivery --------------------------------------------------------------------------------------------------------
+
+
+def _delivery(picture: Picture, now: datetime) -> list[str]:
+    """Return a line for each target that something is wrong with, and an empty one; none if all is well."""
+    if not picture.delivery:
+        return []
+    table: list[tuple[str, ...]] = [("DELIVERY", "UNDELIVERED", "STUCK SINCE", "GIVEN UP", "LAST ERROR")]
+    for each in picture.delivery:
+        cells = (each["undelivered"], _since(each["stuck_since"], now), each["given_up"], each["last_error"])
+        table.append((plain(each["target"] or each["channel"]), *map(plain, cells)))
+    return [*_first(columns(table), _MOST_TARGETS), ""]
 
 
 # --- who speaks ------------------------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from alertd.config.schema import Channel, Target, Webhook
 from alertd.delivery import channel
+from alertd.delivery.courier import Courier
 from alertd.delivery.lane import Delivery, Flight, Lane, LaneStatus, Lettering, Wiring
 from alertd.delivery.pace import Pace
 from alertd.delivery.sender import LOG_CHANNEL, LogSender, Sender, UnusableSender
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from alertd.config.schema import Ruleset
-    from alertd.delivery.lane import Clock
     from alertd.delivery.letter import Letter
     from alertd.model import Instant, Notification
 
@@ -49,7 +50,7 @@ class Dispatcher:
         with self._guard:
             kept = {identity: lane for identity, lane in self._lanes.items() if identity in wanted}
         fresh = {
-            identity: Lane(spec.name, spec.label, *_equip(spec, self._wiring.clock), self._wiring)
+            identity: Lane(spec.name, spec.label, *_equip(spec, self._wiring), self._wiring)
             for identity, spec in wanted.items()
             if identity not in kept
         }
@@ -182,14 +183,19 @@ def _address(target: Target | Webhook) -> Hashable:
     return None
 
 
-def _equip(spec: _Spec, clock: Clock) -> tuple[Sender, Pace]:
-    """Return a target's sender and pace; one that cannot be built gets a sender that says so each time."""
-    sender: Sender = LogSender()
-    if spec.target is not None:
-        try:
-            sender = channel.sender_of(spec.name, spec.label, spec.target, clock)
-        except ConfigError as error:
-            why = "; ".join(problem.message for problem in error.problems)
-            _log.error("a target cannot be used", target=spec.label, error=why)
-            sender = UnusableSender(why)
-    return sender, Pace.of(spec.channel.rate, sender.seconds_apart)
+def _equip(spec: _Spec, wiring: Wiring) -> tuple[Courier, Pace]:
+    """Return the way to a target, and its pace."""
+    courier = Courier(partial(_sender_of, spec, wiring), wiring.persistence.ends_within)
+    return courier, Pace.of(spec.channel.rate, courier.seconds_apart)
+
+
+def _sender_of(spec: _Spec, wiring: Wiring) -> Sender:
+    """Return a target's sender; one that cannot be built gets one that says so each time."""
+    if spec.target is None:
+        return LogSender()
+    try:
+        return channel.sender_of(spec.name, spec.label, spec.target, wiring.clock)
+    except ConfigError as error:
+        why = "; ".join(problem.message for problem in error.problems)
+        _log.error("a target cannot be used", target=spec.label, error=why)
+        return UnusableSender(why)

@@ -1,10 +1,12 @@
 """One target's queue and the daemon thread that empties it: in order, with retries, for as long as it takes.
 
 Each target has a lane of its own, so one that is slow, dead or trickling delays nobody else, and being a daemon thread
-it cannot keep the process alive. The notification at the head is retried until it is taken, refused for good, or too
-old; what comes after it waits, so order holds. A queue has no limit, for what is decided is told: whoever fills it
-takes out what has become pointless. Invariant: each notification ends in exactly one `Delivery`, unless it is withdrawn
-or recalled, or the lane is closed first; what is then undelivered is counted, and remains to be sent.
+it cannot keep the process alive. An attempt ends in time, whatever the target does: its `Courier` sees to that; one
+that is left behind is no longer in flight, and its late success is not heard of. The notification at the head is
+retried until it is taken, refused for good, or too old; what comes after it waits, so order holds. A queue has no
+limit, for what is decided is told: whoever fills it takes out what has become pointless. Invariant: each notification
+ends in exactly one `Delivery`, unless it is withdrawn or recalled, or the lane is closed first; what is then
+undelivered is counted, and remains to be sent.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import structlog
 
 from alertd.config.schema import Settings, Templates
 from alertd.delivery import render
+from alertd.delivery.courier import ENDS_WITHIN
 from alertd.delivery.outbox import Step
 from alertd.errors import DeliveryError
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from alertd.delivery.courier import Courier
     from alertd.delivery.letter import Diversion, Letter
     from alertd.delivery.pace import Pace
-    from alertd.delivery.sender import Sender
     from alertd.model import Instant, Notification
 
     Clock = Callable[[], Instant]
@@ -94,9 +97,10 @@ class Flight:
 class Persistence:
     """How hard a lane tries. Times are seconds; `jitter` gives a number from 0 to 1 for each pause.
 
-    For how long it tries is `settings.give_up_after`.
+    For how long it tries is `settings.give_up_after`; an attempt that has no end after `ends_within` has failed.
     """
 
+    ends_within: float = ENDS_WITHIN
     first_pause: float = 1.0
     longest_pause: float = 300.0
     jitter: Callable[[], float] = random
@@ -104,7 +108,7 @@ class Persistence:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """A lane as it is now. `queued` counts the one being sent.
+    """A lane as it is now, by its number. `queued` counts the one being sent.
 
     `failed` were given up: refused for good, or too old. `withdrawn` were told together with what came after them.
     `stuck_since` is when what failed or hangs was first attempted, if nothing was taken since.
@@ -119,6 +123,7 @@ class LaneStatus:
     withdrawn: int
     last_error: str
     stuck_since: datetime | None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +180,13 @@ class _Mood(IntEnum):
 class Lane:
     """One target. All methods may be called from any thread, and none but `drain` waits."""
 
-    def __init__(self, channel: str, label: str, sender: Sender, pace: Pace, wiring: Wiring) -> None:
+    def __init__(self, channel: str, label: str, courier: Courier, pace: Pace, wiring: Wiring) -> None:
         """Begin with an empty queue; `follow` sets it going."""
         self.number = next(_numbers)
         self.channel = channel
         self.label = label
         self._lettering = Lettering(Settings(), Templates())
-        self._sender = sender
+        self._courier = courier
         self._pace = pace
         self._wiring = wiring
         self._queue: OrderedDict[str, _Parcel] = OrderedDict()
@@ -305,13 +310,14 @@ class Lane:
             return LaneStatus(
                 channel=self.channel,
                 target=self.label,
-                service=self._sender.service,
+                service=self._courier.service,
                 queued=self._left(),
                 sent=self._sent,
                 failed=self._failed,
                 withdrawn=self._withdrawn,
                 last_error=self._last_error,
                 stuck_since=self._stuck_since(now),
+                number=self.number,
             )
 
     def _stuck_since(self, now: Instant) -> datetime | None:
@@ -327,6 +333,7 @@ class Lane:
     def _work(self) -> None:
         while (parcel := self._next()) is not None:
             self._carry(parcel)
+        self._courier.close()
 
     def _next(self) -> _Parcel | None:
         """Wait for the next parcel; None at the lane's end."""
@@ -398,7 +405,7 @@ class Lane:
             letter = parcel.write(self._lettering, now.wall)
             self._say_faults(letter, parcel)
             self._wiring.observe(Step.ATTEMPTED, parcel.id)
-            self._sender.send(letter)
+            self._courier.send(letter)
             self._wiring.observe(Step.ACCEPTED, parcel.id)
         except DeliveryError as error:
             return error

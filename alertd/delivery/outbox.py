@@ -98,6 +98,10 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._shelf)
 
+    def undelivered(self) -> list[Notification]:
+        """Return what is still to be told, the first first."""
+        return [item.notification for item in self._in_order()]
+
     def follow(self, ruleset: Ruleset) -> None:
         """Follow new rules, once the dispatcher does; what waits for a target that is gone is tried there once more."""
         self._channels = ruleset.channels
@@ -291,6 +295,10 @@ class Outbox:
             coalesce.withdraw(self._shelf, item, stop.box.number, self._changed)
         elif stop.attempts <= FAILURES and self._fallback_of(leg.channel) is not None:
             self._changed(item.name)
+
+    def trouble_of(self, number: int) -> Trouble | None:
+        """Return what is wrong with a target that is stuck."""
+        return self._troubles.of(number)
 
     def next_deadline(self) -> float | None:
         """Return when `advance` is to be called, in monotonic seconds."""

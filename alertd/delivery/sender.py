@@ -37,15 +37,21 @@ ID_HEADER = "X-Alertd-Notification"
 """The header that names the notification where a target has headers: the same again when a message is repeated."""
 _TITLE_MARGIN = 16
 """Characters that Apprise adds where it puts a title into the body: line break, heading mark or tags."""
+_SECONDS_EACH = 10.0
+"""Seconds that one of several requests may take, besides the pause before it."""
 _CLOSE_ENOUGH = 16
 """Characters that may be given away when a body is cut to fit as it is written in markup."""
 
 
 class Sender(Protocol):
-    """One target, ready to be sent to. `seconds_apart` is the rate that the provider is known to bear."""
+    """One target, ready to be sent to. `seconds_apart` is the rate that the provider is known to bear.
+
+    `seconds_more` is what one send may take beyond others, since it consists of several requests.
+    """
 
     service: str
     seconds_apart: float
+    seconds_more: float
 
     def send(self, letter: Letter) -> None:
         """Deliver, or raise `DeliveryError`."""
@@ -56,6 +62,7 @@ class LogSender:
 
     service = "log"
     seconds_apart = 0.0
+    seconds_more = 0.0
 
     def send(self, letter: Letter) -> None:
         """Write one line on the daemon's log."""
@@ -67,6 +74,7 @@ class UnusableSender:
 
     service = "unusable"
     seconds_apart = 0.0
+    seconds_more = 0.0
 
     def __init__(self, why: str) -> None:
         self._why = why
@@ -84,6 +92,7 @@ class AppriseSender:
         apprise = library()
         self.service = str(plugin.service_name)
         self.seconds_apart = float(plugin.request_rate_per_sec)
+        self.seconds_more = (len(plugin) - 1) * (self.seconds_apart + _SECONDS_EACH) if len(plugin) > 1 else 0.0
         plugin.service_retry = 0
         if len(plugin) <= 1:
             plugin.request_rate_per_sec = 0
@@ -100,7 +109,7 @@ class AppriseSender:
         return f"AppriseSender({self.service})"
 
     def send(self, letter: Letter) -> None:
-        """Send, in this thread and without a limit of time, cut to what the service takes.
+        """Send, in this thread and without a limit of time, which is the `Courier`'s, cut to what the service takes.
 
         Raise `DeliveryError` with the provider's reason, free of secrets.
         """

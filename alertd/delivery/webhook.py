@@ -44,6 +44,7 @@ class WebhookSender:
 
     service = "Webhook"
     seconds_apart = 0.0
+    seconds_more = 0.0
 
     def __init__(self, webhook: Webhook, receiver: str, clock: Callable[[], Instant]) -> None:
         self._webhook = webhook

@@ -49,6 +49,9 @@ class _Wish(NamedTuple):
 class Source(Protocol):
     """Whose documents they are."""
 
+    def recall(self, alert_id: str, content: Mapping[str, Any]) -> None:
+        """Take over what a document says, as the last leader left it; called once a term, before it is written."""
+
     def alert_ids(self) -> Iterable[str]:
         """Return the names of all documents there should be."""
 
@@ -174,8 +177,11 @@ class Mirror:
         stored = document.read(kv.value)
         if stored.is_newer:
             self._newer.add(name)
+        elif stored.content is None:
+            self._stored[name] = _UNKNOWN
         else:
-            self._stored[name] = _UNKNOWN if stored.content is None else _digest(document.encode(stored.content))
+            self._stored[name] = _digest(document.encode(stored.content))
+            self._source.recall(name, stored.content)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_DEAD_LETTERS = 10
+"""How many of what was given up are shown."""
 _STYLE = (Path(__file__).parent / "style.css").read_text()
 
 
@@ -62,6 +64,9 @@ class Source(Protocol):
 
     def targets(self) -> Iterable[Any]:
         """Return every target of every channel, as `delivery.lane.LaneStatus`."""
+
+    def dead_letters(self) -> Iterable[Any]:
+        """Return what was given up last, the latest last, as `delivery.dead.DeadLetter`."""
 
 
 class _Server(uvicorn.Server):
@@ -148,6 +153,7 @@ def make_app(source: Source, token: str | None) -> Starlette:
             services=list(source.services()),
             alerts=alerts,
             targets=list(source.targets()),
+            dead_letters=list(source.dead_letters())[: -1 - _DEAD_LETTERS : -1],
             words=CAUSE_IN_WORDS,
         )
         return HTMLResponse(html, headers=_HEADERS)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from statistics import median
 from time import perf_counter
 
+from alertd.collector import settle_memory
 from alertd.config.schema import Channel, Inhibition, Route, Ruleset
-from alertd.daemon import settle_memory
 from alertd.engine.core import Engine
 from alertd.model import Ack, EventKind, KeyEvent, Match, Silence
 from tests.engine.story import EPOCH, PREFIX, inhibition, instant, route, rule, ruleset

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
 
+from alertd.collector import settle_memory
 from alertd.config.schema import Rule, Ruleset, Settings
-from alertd.daemon import settle_memory
 from alertd.engine.core import Engine
 from alertd.model import EventKind, KeyEvent
 from tests.bench import crowd

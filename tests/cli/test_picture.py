@@ -57,7 +57,7 @@ def test_what_is_news_and_what_is_not() -> None:
     assert not made.put(b"/services/noinstance", b"", 0)
     assert [made.drop(name) for name in (key, b"/alertd/alerts/0", b"/alertd/leader")] == [True] * 3
     assert [made.drop(name) for name in (key, b"/alertd/alerts/0", b"/alertd/leader")] == [False] * 3
-    assert made.as_json() == {"revision": 0, "leader": None, "services": [], "alerts": []}
+    assert made.as_json() == {"revision": 0, "leader": None, "services": [], "alerts": [], "delivery": []}
 
 
 def test_the_urgent_come_first() -> None:
@@ -177,3 +177,49 @@ def test_alerts_that_somebody_has_or_that_are_muted_say_so() -> None:
     text = "\n".join(alert_lines(picture(taken, kept), NOW))
     assert "acknowledged by ann@core01 · 1 of 3 up" in text
     assert "muted: inhibited:few · expired: lost contact" in text
+
+
+# --- delivery --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_delivery_shows_only_if_anything_is() -> None:
+    """A line a target above the foot; junk is left out, what lacks is filled up; it goes when its document does."""
+    made = picture()
+    assert not any("DELIVERY" in line for line in sketch(made, NOW).lines())
+    stuck = {
+        "channel": "ops",
+        "target": "ops #1 slack",
+        "undelivered": 3,
+        "stuck_since": SINCE,
+        "last_error": "HTTP\x1b 503",
+    }
+    content = document.encode({"targets": [stuck, 7, {"channel": "boss", "given_up": 2}]})
+    assert made.put(b"/alertd/delivery", content, 0)
+    assert not made.put(b"/alertd/delivery", content, 0)
+    lines = sketch(made, NOW).foot
+    assert lines[:4] == [
+        "DELIVERY      UNDELIVERED  STUCK SINCE  GIVEN UP  LAST ERROR",
+        "ops #1 slack  3            11:59:00     0         HTTP\\x1b 503",
+        "boss          0                         2",
+        "",
+    ]
+    first, second = made.as_json()["delivery"]
+    assert first == {**stuck, "given_up": 0, "dead_letters": []}
+    assert (second["target"], second["given_up"], second["stuck_since"]) == ("", 2, None)
+    for junk in (b"junk", document.encode({"targets": 7}), b'{"format": 99, "targets": [{}]}'):
+        made.put(b"/alertd/delivery", junk, 0)
+        assert made.delivery == []
+    assert made.put(b"/alertd/delivery", content, 0)
+    assert made.drop(b"/alertd/delivery")
+    assert not made.drop(b"/alertd/delivery")
+    assert made.delivery == []
+
+
+def test_many_targets_leave_room_for_the_rest() -> None:
+    """What is wrong with forty is said of the first, and how many there are more."""
+    made = picture()
+    targets = [{"channel": "ops", "target": f"ops #{number} json", "given_up": 1} for number in range(40)]
+    made.put(b"/alertd/delivery", document.encode({"targets": targets}), 0)
+    lines = sketch(made, NOW).foot
+    assert len(lines) == 10
+    assert lines[7] == "… and 34 lines more"

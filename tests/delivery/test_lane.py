@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from alertd.config.schema import Settings, Templates
+from alertd.delivery.courier import Courier
 from alertd.delivery.lane import Attempt, Delivery, Flight, Lane, Lettering, Persistence, Wiring
 from alertd.delivery.pace import Pace
 from alertd.errors import DeliveryError
@@ -32,6 +33,7 @@ class Target(Box):
     faults: list[DeliveryError | None] = field(default_factory=list)
     service: str = "fake"
     seconds_apart: float = 0.0
+    seconds_more: float = 0.0
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
 
@@ -76,7 +78,8 @@ def make(ends: Ends) -> Iterator[Callable[..., Lane]]:
         target: Target, persistence: Persistence = QUICK, clock: Callable[[], Instant] = now, **wiring: Any
     ) -> Lane:
         pace = Pace.of(None, target.seconds_apart)
-        lane = Lane("ops", "ops #1 fake", target, pace, Wiring(clock, ends.report, persistence, **wiring))
+        courier = Courier(lambda: target, persistence.ends_within)
+        lane = Lane("ops", "ops #1 fake", courier, pace, Wiring(clock, ends.report, persistence, **wiring))
         lane.follow(Lettering(Settings(), Templates()))
         lanes.append(lane)
         return lane

@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.process import DaemonProcess, alertd
 from tests.etcd_server import EtcdServer, wait_until
-from tests.sinks import HttpInbox
+from tests.sinks import Answer, HttpInbox
 
 RULES = """
 rules:
@@ -73,6 +73,17 @@ class Desk:
         titles = [message["title"] for message in list(self.inbox.received)]
         return [title[1:].partition("]")[0] for title in titles if f" {service}" in title]
 
+    def ids_of(self, service: str, count: int) -> list[str]:
+        """Return the ids of the messages about a service, once so many have come."""
+        found: list[dict[str, Any]] = []
+
+        def has_come() -> bool:
+            found[:] = [each for each in list(self.inbox.received) if f" {service}" in each["title"]]
+            return len(found) >= count
+
+        wait_until(has_come, f"{count} messages about {service}")
+        return [str(each["message"].splitlines()[-1].removeprefix("id ")) for each in found]
+
     def wait_for_told(self, service: str, *kinds: str) -> None:
         """Wait until the last that was told of a service are these."""
         wait_until(lambda: self.told(service)[-len(kinds) :] == [*kinds], f"{service} is told {kinds}")
@@ -123,6 +134,29 @@ def test_taken_on_by_a_message_s_id_then_given_back_then_resolved(desk: Desk, da
     assert "nothing fires on 支付" in desk.run("ack", "支付").stderr
     desk.down("支付/a")
     desk.wait_for_told("支付", "FIRING", "REMINDER")
+
+
+def test_a_message_s_id_outlives_the_daemon_that_wrote_it(desk: Desk, daemon: DaemonProcess) -> None:
+    """Killed and started anew: what was told is acknowledged by its id, and so is what was still on its way."""
+    daemon.write_rules(RULES.replace("repeat_interval: 300ms", "repeat_interval: 30d"), desk.inbox)
+    daemon.start()
+    desk.down("支付/a")
+    told = desk.ids_of("支付", 1)[0]
+    wait_until(lambda: desk.alert("支付").get("notifications") == [told], "the message is known in etcd")
+    desk.inbox.default = Answer(503)
+    desk.down("pay/a")
+    late = desk.ids_of("pay", 1)[0]
+    daemon.kill()
+    if shown := desk.alert("pay"):
+        desk.etcd.ctl("del", f"/alertd/alerts/{shown['id']}")  # as if it had died before it showed that
+    desk.inbox.default = Answer()
+    refused = len(desk.ids_of("pay", 1))
+    daemon.start()
+    assert set(desk.ids_of("pay", refused + 1)) == {late}
+    wait_until(lambda: desk.alert("pay").get("notifications") == [late], "the other is known as well")
+    assert desk.alert("支付")["notifications"] == [told]
+    assert desk.do("ack", told).startswith("acknowledged: lost 支付/a, ")
+    assert desk.do("ack", late).startswith("acknowledged: lost pay/a, ")
 
 
 def test_a_silence_holds_until_its_end_whichever_that_is(desk: Desk, daemon: DaemonProcess) -> None:

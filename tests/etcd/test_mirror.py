@@ -40,10 +40,15 @@ class Sheets:
     def __init__(self, **contents: dict[str, Any]) -> None:
         self.contents = contents
         self.asked: list[str] = []
+        self.recalled: dict[str, Mapping[str, Any]] = {}
 
     def alert_ids(self) -> Iterator[str]:
         """Return all names."""
         return iter(self.contents)
+
+    def recall(self, alert_id: str, content: Mapping[str, Any]) -> None:
+        """Remember what was there."""
+        self.recalled[alert_id] = content
 
     def contents_of(self, alert_ids: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
         """Return those that are there."""
@@ -137,7 +142,10 @@ async def writing(stage: Stage) -> AsyncIterator[Term]:
 
 
 def test_a_new_leader_mends_all_differences(shared_etcd: EtcdServer, prefix: bytes) -> None:
-    """What lacks is written, what is wrong or no document replaced, what is stale removed, and no more is touched."""
+    """What lacks is written, what is wrong or no document replaced, what is stale removed, and no more is touched.
+
+    Before that the source has been told what was there.
+    """
 
     async def story() -> None:
         source = Sheets(same={"n": 1}, wrong={"n": 2}, lacking={"n": 3}, junk={"n": 4})
@@ -158,6 +166,7 @@ def test_a_new_leader_mends_all_differences(shared_etcd: EtcdServer, prefix: byt
         assert {name: kv.version for name, kv in stored.items()} == {"same": 1, "wrong": 2, "lacking": 1, "junk": 2}
         written = json.loads(stored["lacking"].value)
         assert written == {"format": 1, "written": "2026-01-01T00:00:05.000Z", "n": 3}
+        assert source.recalled == {"same": {"n": 1}, "wrong": {"n": 0}, "stale": {"n": 5}, "older": {}}
 
     run(story())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from alertd.delivery.courier import ENDS_WITHIN
 from alertd.delivery.outbox import Step
 from tests import hosts
 from tests.etcd_server import program
@@ -84,6 +85,7 @@ _SUSPECT = Setup(
 )
 _AWAY = Setup(has_groups=True, registry="{unreachable_after: 4s, settle: 3s, suspect: 50%}", channels=(WEBHOOK,))
 _SLOW_TARGET = Setup(patience=60.0)
+_TRICKLING_TARGET = Setup(patience=60.0 + ENDS_WITHIN)
 _SLOW_TARGET_OF_TWO = Setup(replicas=2, patience=60.0)
 _NOSPACE = Setup(etcd_flags=(f"--quota-backend-bytes={16 << 20}",), patience=40.0)
 
@@ -145,7 +147,7 @@ FAULTS = (
     Fault("target refuses", target_faults.misbehave(REFUSES), _SLOW_TARGET),
     Fault("target gone, then back", target_faults.vanish, Setup(patience=60.0, has_target_proxy=True)),
     Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=4),
-    Fault("target trickles", target_faults.misbehave(TRICKLES), _SLOW_TARGET, long=4),
+    Fault("target trickles", target_faults.misbehave(TRICKLES), _TRICKLING_TARGET, long=4),
     Fault("target accepts and breaks off", target_faults.accept_and_break_off, _SLOW_TARGET),
     Fault("leader killed while a target refuses", target_faults.die_while_refused, _SLOW_TARGET_OF_TWO),
     Fault("half of all instances expire: registry suspect", data_faults.suspect, _SUSPECT, (), long=4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from alertd.delivery.courier import ENDS_WITHIN
 from tests.faults.reading import CHANNELS
 from tests.faults.sink import HANGS, REFUSES, TRICKLES
 
@@ -26,9 +27,9 @@ def misbehave(answer: Answer, seconds: float = 4.0) -> Callable[[Stage], None]:
     def fault(stage: Stage) -> None:
         stage.start()
         bad = stage.random.choice(CHANNELS)
-        is_silent = answer in (HANGS, TRICKLES)
+        held = {HANGS: _PATIENCE, TRICKLES: ENDS_WITHIN}.get(answer, 0.0)
         with (
-            stage.truth.dark(is_watched=True, channel=bad, forced=RETRY + (_PATIENCE if is_silent else 0.0)),
+            stage.truth.dark(is_watched=True, channel=bad, forced=RETRY + held),
             stage.driver.traffic(0.25),
             stage.receivers.misbehaving(bad, answer),
         ):
