@@ -18,6 +18,8 @@ from tests.etcd_server import Cut, EtcdCluster, EtcdServer
 PASSWORD = "wonderful-p@ss"
 TOKEN_ENDS_AFTER = 2.5
 """Seconds: a second idle, and etcd looks once a second."""
+CHEAP = "--bcrypt-cost=4"
+"""What a login costs a server is not the subject here."""
 
 
 def appoint(server: EtcdServer) -> None:
@@ -32,7 +34,7 @@ def appoint(server: EtcdServer) -> None:
 
 def reader(*endpoints: str) -> EtcdSettings:
     """Return what the reader needs."""
-    return EtcdSettings(endpoints=endpoints, user="reader", password=PASSWORD, timeout=3.0)
+    return EtcdSettings(endpoints=endpoints, user="reader", password=PASSWORD, timeout=10.0)
 
 
 def guard(server: EtcdServer) -> None:
@@ -43,8 +45,16 @@ def guard(server: EtcdServer) -> None:
 
 @pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    """Give an etcd with users that is not guarded yet; its tokens end when idle for a second."""
-    with EtcdServer(tmp_path_factory.mktemp("etcd"), flags=["--auth-token-ttl=1"]) as server:
+    """Give an etcd with users that is not guarded yet."""
+    with EtcdServer(tmp_path_factory.mktemp("etcd"), flags=[CHEAP]) as server:
+        appoint(server)
+        yield server
+
+
+@pytest.fixture
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """Give one whose tokens end when they are idle for a second."""
+    with EtcdServer(tmp_path_factory.mktemp("etcd"), flags=[CHEAP, "--auth-token-ttl=1"]) as server:
         appoint(server)
         yield server
 
@@ -52,26 +62,26 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 # --- logging in ------------------------------------------------------------------------------------------------------
 
 
-def test_authentication_switched_on_and_off_live_and_tokens_that_end(guarded: EtcdServer) -> None:
+def test_authentication_switched_on_and_off_live_and_tokens_that_end(forgetful: EtcdServer) -> None:
     """The client logs in when it is asked to, again when its token has ended, and many calls log in once."""
 
     async def story() -> None:
-        async with Client(reader(guarded.endpoint)) as client:
+        async with Client(reader(forgetful.endpoint)) as client:
             await client.put(b"/services/a", b"1")
             assert client.metadata() == ()
-            guard(guarded)
+            guard(forgetful)
             await asyncio.gather(*(client.get(b"/services/a") for _ in range(10)))
             token = client.metadata()
             assert token
             await asyncio.sleep(TOKEN_ENDS_AFTER)
             assert await client.get(b"/services/a") is not None
             assert client.metadata() != token
-            guarded.restart()
+            forgetful.restart()
             assert await client.put(b"/services/a", b"2") > 1
-            guarded.ctl("auth", "disable")
+            forgetful.ctl("auth", "disable")
             assert await client.put(b"/elsewhere", b"3") > 1
-            guarded.ctl_flags = ()
-            guard(guarded)
+            forgetful.ctl_flags = ()
+            guard(forgetful)
             with pytest.raises(EtcdRefused, match="does not permit user reader to write /elsewhere"):
                 await client.put(b"/elsewhere", b"4")
 
@@ -80,7 +90,7 @@ def test_authentication_switched_on_and_off_live_and_tokens_that_end(guarded: Et
 
 def test_a_member_that_does_not_know_the_token_is_logged_in_to(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each member counts for itself how long a simple token is idle: one that is used here ends there."""
-    with EtcdCluster(tmp_path_factory.mktemp("cluster"), flags=["--auth-token-ttl=1"]) as cluster:
+    with EtcdCluster(tmp_path_factory.mktemp("cluster"), flags=[CHEAP, "--auth-token-ttl=1"]) as cluster:
         first, second, _ = cluster.members
         appoint(first)
         guard(first)
@@ -108,7 +118,7 @@ def test_a_login_that_hangs_leaves_a_write_unsent(guarded: EtcdServer) -> None:
     async def story() -> None:
         with Cut(guarded.endpoint) as cut:
             cut.hold()
-            settings = EtcdSettings((cut.endpoint, guarded.endpoint), user="reader", password=PASSWORD, timeout=0.4)
+            settings = EtcdSettings((cut.endpoint, guarded.endpoint), user="reader", password=PASSWORD, timeout=2.0)
             async with Client(settings) as client:
                 assert await client.put(b"/services/a", b"1") > 1
 
@@ -167,7 +177,7 @@ def naming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EtcdServe
     """Give a guarded etcd that takes the common name for the user, and settings with certificates by their names."""
     ca = authority(tmp_path_factory.mktemp("tls"))
     server, root = signed(ca, "etcd"), signed(ca, "root", FOR_CLIENTS)
-    flags = [f"--cert-file={server.cert}", f"--key-file={server.key}", "--client-cert-auth"]
+    flags = [f"--cert-file={server.cert}", f"--key-file={server.key}", "--client-cert-auth", CHEAP]
     flags.append(f"--trusted-ca-file={ca.cert}")
     with EtcdServer(tmp_path_factory.mktemp("etcd"), flags=flags, scheme="https") as etcd:
         etcd.ctl_flags = ("--cacert", str(ca.cert), "--cert", str(root.cert), "--key", str(root.key))
