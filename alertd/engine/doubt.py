@@ -42,7 +42,7 @@ LEAST_INSTANCES = 20
 LEAST_LEASES = 3
 """With fewer, one process or host that dies looks as if all had."""
 
-_GROWTH = 1.1
+_GROWTH = 1.5
 """By how much losses grow until they are looked at again that were found to be no reason to doubt."""
 
 _FOR_ALL_TO_SPEAK = 0.1
@@ -226,7 +226,8 @@ class Doubt:
             alerts = (condition.alerts.get(instance) for condition in conditions)
             if not any(alert is not None and alert.holds and alert.is_told for alert in alerts):
                 self._doubt(instance)
-        self._judge_late(service, [(instance, False) for instance in service.doubted], now)
+        if service.doubted:
+            self._judge_late(service, [(instance, False) for instance in service.doubted], now)
 
     def _forget_count(self) -> None:
         self._recent.clear()

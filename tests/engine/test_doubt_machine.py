@@ -78,8 +78,11 @@ class Troubled(Engines):
 
     @invariant()
     def what_is_doubted_is_not_judged(self) -> None:
-        """Hold that nobody is to be told of a loss in doubt, unless they were; and that there is a doubt."""
-        if not self.is_begun or self.is_away:
+        """Hold that nobody is to be told of a loss in doubt, unless they were; and that there is a doubt.
+
+        In a gap nothing is judged yet, neither a return nor the loss after it.
+        """
+        if not self.is_begun or self.is_away or self.has_gap:
             return
         engine = self.story.engine
         for service in engine._registry.services.values():

@@ -170,6 +170,14 @@ def test_what_was_told_stays_told() -> None:
     assert [line.split(" ")[1] for line in about_services(tale)[4:]] == ["resolved"] * 4
 
 
+def test_a_service_whose_losses_are_known_is_let_alone() -> None:
+    """Of one service nothing is left to doubt; those of others are doubted."""
+    tale = story(LOST, FEW, group_wait="0s").expire(*NAMES[:5]).at(110)
+    expire_one_by_one(tale, *NAMES[5:15]).at(169)
+    assert len(about_services(tale)) == 5 + 1
+    assert len(about_services(tale.at(400))) == 15 + 3
+
+
 def test_a_service_alert_does_not_fire_from_doubtful_losses() -> None:
     """But it does from certain ones, counted as if the doubtful were up; and says how many are up in truth."""
     tale = expire_one_by_one(story(FEW), "apache/0", "apache/1", "apache/2", *NAMES[5:13]).at(110)
