@@ -30,7 +30,7 @@ GROUP_WAIT = 0.3
 MASS = (
     "rules: [{name: lost, service: '*', when: {instance: down}, flap: false}]\n"
     f"routes: [{{default: true, group_wait: {GROUP_WAIT * 1000:.0f}ms, group_interval: 0s}}]\n"
-    "settings: {storm: {above: 1000000, within: 1s}, registry: {suspect: 100%}}\n"
+    "settings: {storm: {above: 1000000, within: 1s}, registry: {settle: 0s}}\n"
 )
 
 
