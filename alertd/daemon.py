@@ -191,7 +191,7 @@ class Daemon:
         lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
         store = Store(client, namespace)
-        shell = Shell(self._do, read_clock, self._mention, self._observe_step)
+        shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
@@ -424,6 +424,10 @@ class Daemon:
 
         await self._judged.wait()
         await election.run(lead, formats.find_newer)
+
+    def _revision_passed(self) -> int:
+        """Return up to which revision all is known here."""
+        return max(self._engine.revision, 0 if self._watch is None else self._watch.resume_after)
 
     async def _watch_channels(self, _term: Term) -> None:
         """Let people know of channels that do not deliver; only who leads sends anything, and so knows."""

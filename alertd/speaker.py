@@ -42,6 +42,9 @@ SPOKE_LAST = f"{FOLDER}term"
 """The document that says whose term wrote here last."""
 _TOLD, _STORM, _LETTERS = f"{FOLDER}told/", f"{FOLDER}storm/", f"{FOLDER}letters/"
 
+_CATCH_UP_WITHIN = 6.0
+"""Seconds to wait for the watch to pass what people were told of; in another history it never does."""
+
 _LOOK_EVERY = 0.05
 """Seconds between two looks at what a speaker that stops is still sending. Its claim lasts for 5 s at most."""
 
@@ -59,6 +62,7 @@ class Shell:
     do: Callable[[list[Action]], None]
     clock: Callable[[], Instant]
     restored: Callable[[Notification], None]
+    passed: Callable[[], int]
     observe: Callable[[Step, str], None] = lambda _step, _id: None
 
 
@@ -123,6 +127,7 @@ class Speaker:
         try:
             documents = await self._read(term)
             if documents is not None:
+                await self._catch_up(documents, term)
                 self._take_over(documents)
                 await asyncio.gather(
                     self._keep_writing(term),
@@ -151,6 +156,14 @@ class Speaker:
             else:
                 return documents
         return None
+
+    async def _catch_up(self, documents: Documents, term: Term) -> None:
+        """Wait until what people were told is known here too: the last speaker may have seen more than this watch."""
+        told = (content.get("at", 0) for name, content in documents.contents.items() if name.startswith(_TOLD))
+        needed = max((at for at in told if isinstance(at, int)), default=0)
+        until = time.monotonic() + _CATCH_UP_WITHIN
+        while self._shell.passed() < needed and time.monotonic() < until and not term.is_over:
+            await asyncio.sleep(_LOOK_EVERY)
 
     def _take_over(self, documents: Documents) -> None:
         now = self._shell.clock()

@@ -51,7 +51,12 @@ class Replica:
         """Judge a first snapshot, of nothing."""
         await self.post.open(self.rules)
         store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST)
-        self.speaker = Speaker(self.engine, self.post.outbox, store, Shell(self.do, now, lambda _: None, self.note))
+        self.speaker = Speaker(
+            self.engine,
+            self.post.outbox,
+            store,
+            Shell(self.do, now, lambda _: None, lambda: self.engine.revision, self.note),
+        )
         self.do(self.engine.open_gap(now()))
         self.do(self.engine.close_gap(now()))
 

@@ -116,6 +116,11 @@ class Engine:
         """Whether a gap is open, so that what is known is true at no one revision."""
         return self._dirty is not None
 
+    @property
+    def revision(self) -> int:
+        """The revision of the last event that was taken in, or of the last listing."""
+        return self._desk.revision
+
     def close_gap(self, now: Instant, revision: int | None = None) -> list[Action]:
         """End the catching up, at `revision` if that is known: judge what it changed, by the state at its end."""
         if revision is not None:

@@ -81,6 +81,7 @@ def of_group(group: Group, now: Instant) -> Record | None:
         "key": list(group.key),
         "labels": dict(group.labels),
         **({"spoke": dial.write_mono(group.spoke)} if group.has_spoken else {}),
+        "at": max((*(member.alert.revision for member in told), *group.through.values()), default=0),
         "reminders": group.reminders,
         "digested": sorted(group.digested),
         "through": dict(group.through),

@@ -129,7 +129,7 @@ def test_the_next_one_speaks_at_once(etcd: EtcdServer, inbox: HttpInbox, start: 
         took.append(inbox.wait_for_count(number + 1)[-1]["at"] - stopped_at)
         assert speaking.process is not None
         assert speaking.process.wait(5) == 0
-        wait_until(lambda: not letters(etcd), "it is recorded")
+        wait_until(lambda: not letters(etcd), f"it is recorded {letters(etcd)}")
         speaking = waiting
     assert len(set(ids(inbox.received))) == 5
     assert median(took) < 0.1, f"{took} s from SIGTERM to the message"
