@@ -163,8 +163,13 @@ class LiveAlert:
         `trigger` is the instance whose change tipped it. `calm` says that a turn does not count as flapping: it came of
         an announced stop or the return after it, or its time is not known.
         """
-        if holds is self.holds or (self._desk.hindsight and not holds and self._take_back(now)):
+        if holds is self.holds:
             return
+        begun = now
+        if self._desk.hindsight:
+            if not holds and self._take_back(now):
+                return
+            begun = trigger.since if trigger is not None else now
         self.holds = holds
         self.revision = self._desk.revision
         if trigger is not None:
@@ -175,7 +180,6 @@ class LiveAlert:
             self.relabel(now)
         if not calm:
             self._count_change(now)
-        begun = trigger.since if self._desk.hindsight and trigger is not None else now
         self._step(Input.TRUE if holds else Input.FALSE, now, begun)
 
     def _take_back(self, now: Instant) -> bool:
@@ -283,7 +287,7 @@ class LiveAlert:
         after, reason = step
         if after is AlertState.PENDING:
             since = begun or now
-            if since.mono + rule.for_ <= now.mono:
+            if not rule.for_ or since.mono + rule.for_ <= now.mono:
                 self.state = after
                 self._step(Input.FOR_OVER, now)
                 return

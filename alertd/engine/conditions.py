@@ -188,7 +188,7 @@ class InstanceDown(InstanceCondition):
     def holds(self, instance: Instance) -> bool | None:
         if instance.up or instance.replaced_by or instance.cause not in self._causes:
             return False
-        if instance in self.service.doubted:
+        if self.service.doubted and instance in self.service.doubted:
             return False
         return self.where.is_always or self.where.matches(instance)
 

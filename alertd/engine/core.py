@@ -100,6 +100,8 @@ class Engine:
                     continue
             registry.apply(event, now, changes)
         self._judge(changes, now)
+        if registry.losses:
+            self._doubt.sift([], now)
         return self._finish(now)
 
     def open_gap(self, now: Instant, began: Instant | None = None) -> list[Action]:
@@ -384,7 +386,7 @@ class Engine:
         """Judge what happened at one revision, service by service."""
         if not changes:
             return
-        if self._registry.losses or self._doubt.is_on:
+        if self._registry.losses > self._doubt.room or self._doubt.is_on:
             changes = self._doubt.sift(changes, now)
         if self._dirty is not None:
             self._catch_up(changes, self._dirty, now)

@@ -77,6 +77,8 @@ class Doubt:
         self._recent: deque[list[float]] = deque()
         """How many were lost in each second of the window: [second, number]."""
         self._lost = 0
+        self.room = 0
+        """So many more may be lost before they need be counted, if it is all at this moment."""
         self._enough = 0.0
         """So many must be lost to be looked at, since fewer were found to be no reason."""
         self._in_gap = self._spans_gap = self._has_watched = False
@@ -185,21 +187,27 @@ class Doubt:
             recent.append([second, losses])
             while recent[0][0] <= second - WINDOW:
                 self._lost -= int(recent.popleft()[1])
-                self._enough = 0
+                self._enough = 0.0
         self._lost += losses
         known = self._registry.up + self._lost
-        if self._lost >= self._share * known and known >= LEAST_INSTANCES and self._lost >= self._enough:
+        too_many = max(self._share * known, self._enough)
+        if self._lost >= too_many and known >= LEAST_INSTANCES:
             self._look_closer(now)
+        else:
+            self.room = max(int(too_many) - self._lost - 1, 0)
 
     def _look_closer(self, now: Instant) -> None:
         """Doubt what was lost in the window, if it is still too much without what has returned."""
         begun = max(now.mono - WINDOW, self._ended)
+        if not self._has_leases(begun):
+            self._enough = self._lost * _GROWTH + 1
+            return
         lost = {
             service: found for service in self._registry.services.values() if (found := _lost_since(service, begun))
         }
         number = sum(map(len, lost.values()))
         known = self._registry.up + number
-        if number >= self._share * known and known >= LEAST_INSTANCES and self._has_leases(lost):
+        if number >= self._share * known and known >= LEAST_INSTANCES:
             first = min(found[0].since.mono for found in lost.values())
             self._start(_Extent(known, "", first))
             self._last_until(now.mono + self._settings.settle)
@@ -212,10 +220,15 @@ class Doubt:
             self._recent.append([now.mono // 1, number])
             self._lost, self._enough = number, number * _GROWTH + 1
 
-    def _has_leases(self, lost: dict[Service, list[Instance]]) -> bool:
-        tags = self._registry.leases.tags()
-        tags.update(instance.lease for found in lost.values() for instance in found if instance.lease)
-        return len(tags) >= LEAST_LEASES
+    def _has_leases(self, begun: float) -> bool:
+        """Tell whether what is there, or was after `begun`, is on enough leases; it seldom takes a look at many."""
+        leases: set[int] = set()
+        for instance in self._registry.by_key.values():
+            if instance.lease and (instance.is_present or instance.since.mono > begun):
+                leases.add(instance.lease)
+                if len(leases) >= LEAST_LEASES:
+                    return True
+        return False
 
     def _take_back(self, service: Service, lost: Sequence[Instance], begun: float, now: Instant) -> None:
         """Doubt what was lost and judged already, as far as nobody knows of it."""
@@ -231,7 +244,7 @@ class Doubt:
 
     def _forget_count(self) -> None:
         self._recent.clear()
-        self._lost, self._enough = 0, 0.0
+        self._lost, self._enough, self.room = 0, 0.0, 0
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alertd import values
-from alertd.engine.leases import Leases
 from alertd.engine.timers import Timer, Timers, stop
-from alertd.model import DOUBTFUL, Action, Cause, EventKind, Instant, KeyEvent, Transition
+from alertd.model import Action, Cause, EventKind, Instant, KeyEvent, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +33,16 @@ SIBLINGS_WITHIN = 30.0
 REMEMBERED = 20
 """Transitions of a service that are kept, for people to see what happened before."""
 
+_LEASES_KEPT = 4_096
+_SMALL = 257
+"""Of the numbers below this Python keeps one each."""
+
 _ASK_AGAIN = 60.0
 """Seconds until an instance that could not be forgotten for the sake of an alert is looked at again."""
 
-_CAUSE_OF = {
-    EventKind.DELETE: Cause.DELETED,
-    EventKind.EXPIRE: Cause.EXPIRED,
-    EventKind.MISSED: Cause.MISSED,
-}
+_CAUSE_OF = {EventKind.DELETE: Cause.DELETED, EventKind.EXPIRE: Cause.EXPIRED, EventKind.MISSED: Cause.MISSED}
+_EXPIRED, _MISSED, _EXPIRE = Cause.EXPIRED, Cause.MISSED, EventKind.EXPIRE
+"""Looked up once: the hash of an enum's member is dear, and these are asked for at each loss."""
 _ANNOUNCED = {"failing": Cause.FAILING, "stopped": Cause.STOPPED}
 
 
@@ -92,7 +93,7 @@ class Instance:
         self.between: Instant | None = None
         self.registered_at = now.mono
         self.lease = 0
-        """What stands for the lease of its key, the last one if that is gone (see `Leases`)."""
+        """What stands for the last lease of its key, 0 if it never had one."""
         self.forget: Timer | None = None
 
     def take(self, raw: bytes) -> None:
@@ -200,7 +201,8 @@ class Registry:
         """Instances lost by a doubtful cause since that was last asked for."""
         self.doubted_until = 0.0
         """When what is doubted is judged, in monotonic seconds."""
-        self.leases = Leases()
+        self._leases: dict[int, int] = {}
+        """Leases that were met, each to itself, so that the keys on it share one number."""
 
     def apply(self, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         """Take one event in; append each instance that it touched (its own, and one that it replaces)."""
@@ -218,11 +220,10 @@ class Registry:
             self._take_value(instance, event, now, changes)
         elif instance is not None and instance.is_present:
             instance.is_present = False
-            self.leases.leave(instance.lease)
             self._start_forgetting(instance, now.mono + self.forget_after)
             went = instance.up
             if went:
-                self._go_down(instance, _CAUSE_OF[kind], "", event.revision, now)
+                self._go_down(instance, _EXPIRED if kind is _EXPIRE else _CAUSE_OF[kind], "", event.revision, now)
             changes.append((instance, went))
 
     def service(self, name: str) -> Service:
@@ -292,21 +293,25 @@ class Registry:
         """Take the value of what is remembered as it was later: nothing else of an older event is news."""
         if instance.is_present and event.kind in (EventKind.PUT, EventKind.FOUND):
             instance.take(event.value)
-            self._move(instance, event.lease)
+            if event.lease:
+                instance.lease = self._leases.get(event.lease) or self._meet(event.lease)
             changes.append((instance, False))
 
-    def _move(self, instance: Instance, lease: int) -> None:
-        """Take note of the lease of a key that is there."""
-        self.leases.leave(instance.lease)
-        instance.lease = self.leases.enter(lease)
+    def _meet(self, lease: int) -> int:
+        """Return what stands for a lease that was not met before: itself, or one of few numbers if there are many.
+
+        So a million keys with a lease each cost no memory, and where leases are few they are told apart.
+        """
+        if len(self._leases) < _LEASES_KEPT:
+            self._leases[lease] = lease
+            return lease
+        return lease % _SMALL
 
     def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         if not instance.is_known or instance.raw != event.value:
             instance.take(event.value)
-        if instance.is_present:
-            self._move(instance, event.lease)
-        else:
-            instance.lease = self.leases.enter(event.lease)
+        if event.lease:
+            instance.lease = self._leases.get(event.lease) or self._meet(event.lease)
         instance.is_present = True
         if instance.forget is not None:
             instance.forget.due = None
@@ -353,7 +358,8 @@ class Registry:
     def _go_down(self, instance: Instance, cause: Cause, detail: str, revision: int, now: Instant) -> None:
         instance.service.up -= instance.up
         self.up -= instance.up
-        self.losses += instance.up and cause in DOUBTFUL
+        if instance.up and (cause is _EXPIRED or cause is _MISSED):
+            self.losses += 1
         instance.up = False
         instance.cause, instance.detail = cause, detail
         self._file_as_down(instance, now)
