@@ -163,7 +163,7 @@ class Speaker:
         needed = max((at for at in told if isinstance(at, int)), default=0)
         until = time.monotonic() + _CATCH_UP_WITHIN
         while self._shell.passed() < needed and time.monotonic() < until and not term.is_over:
-            await asyncio.sleep(_LOOK_EVERY)
+            await term.rest(_LOOK_EVERY)
 
     def _take_over(self, documents: Documents) -> None:
         now = self._shell.clock()

@@ -20,6 +20,7 @@ TOOLS = ("sh", "awk", "cat", "curl", "cut", "grep", "mktemp", "rm", "sed", "slee
 RULES = f"""
 rules:
   - {{name: lost, service: apache, flap: false, when: {{instance: down, cause: [failing, expired, stopped, deleted]}}}}
+settings: {{registry: {{unreachable_after: 1h}}}}
 {ROUTES}"""
 
 
