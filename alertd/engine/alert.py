@@ -116,7 +116,7 @@ class LiveAlert:
         self.fault: Cause | None = None
         self.reason: Reason | None = None
         self.revision = 0
-        self.episode = self._desk.episodes.get(self.id, 0)
+        self.episode = self._desk.episodes.get(self.id, self._desk.first_episode)
         self.memberships: list[Membership] = []
         self.muted: Mute | None = None
         self.ending: Kind | None = None

@@ -220,6 +220,7 @@ class Engine:
         """
         self._begin(now)
         damaged = []
+        self._desk.first_episode = int(now.wall.timestamp())
         for name, record in memories.items():
             try:
                 service = recall(name, record, self._registry, now)

@@ -39,6 +39,7 @@ class Desk:
         "active",
         "calendar",
         "episodes",
+        "first_episode",
         "groups",
         "hindsight",
         "mutes",
@@ -66,6 +67,8 @@ class Desk:
         """Whether what is judged now happened earlier: what turned true did so then, what turned false never was."""
         self.active: dict[str, LiveAlert] = {}
         """Alerts that are pending, firing or flapping, by id."""
+        self.first_episode = 0
+        """From where firings are counted: where an earlier process has counted some, from a number beyond those."""
         self.episodes: dict[str, int] = {}
         """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
         self._ended: dict[str, list[LiveAlert]] = {}
