@@ -220,7 +220,7 @@ class Engine:
         """
         self._begin(now)
         damaged = []
-        self._desk.first_episode = int(now.wall.timestamp())
+        self._desk.first_episode = round(now.wall.timestamp() * 1000)
         for name, record in memories.items():
             try:
                 service = recall(name, record, self._registry, now)

@@ -92,6 +92,7 @@ reports:
         daemon.write_rules(rules).start()
         etcd.ctl("del", "/services/apache/a")
         inbox.wait_for(lambda received: any("[FIRING]" in each.get("title", "") for each in received), PATIENCE)
+        daemon.wait_for_log("delivered", PATIENCE)
         clock.set_to(EIGHT)
         daemon.signal(signal.SIGHUP)  # for the scheduler to look at the clock now, as it does every few minutes
         (letter,) = mail.wait_for_count(1, PATIENCE)

@@ -62,6 +62,7 @@ class Engines(Engine):
     @precondition(lambda self: self.is_away)
     def come_back(self, lost_history: bool) -> None:  # noqa: FBT001
         """Let another follow it."""
+        self.wait(0.5)  # no two processes begin at one moment
         self.story.come_back(lost_history=lost_history)
         self.is_away = False
 
