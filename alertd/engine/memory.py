@@ -13,6 +13,7 @@ Invariant: an engine that recalls what another remembers, and takes in what happ
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from alertd import values
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _RAW_KEPT = 4096
 """Bytes of a value that are kept of an instance that is gone."""
+
+_INEXACT = 0.001
+"""Milliseconds by which a float may lie below what it stands for."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,8 +54,8 @@ class Dial:
         """The milliseconds at which the monotonic clock showed zero."""
 
     def write(self, at: Instant) -> int:
-        """Return the milliseconds of an instant, by the wall clock as it was then."""
-        return round(_milliseconds(at.wall))
+        """Return the whole milliseconds of an instant, by the wall clock as it was then, as documents show it."""
+        return floor(_milliseconds(at.wall) + _INEXACT)
 
     def write_mono(self, mono: float) -> int:
         """Return the milliseconds of a moment of the monotonic clock."""

@@ -201,6 +201,12 @@ class Case:
             self.members[0].ctl("put", f"/services/marker/{self._read}", "")
         marker = f"marker/{self._read}"
         assert self.told(2).startswith(f"[FIRING] marker {marker}")
+        wait_until(self.is_recorded, "it is recorded, so that whoever is killed next leaves nothing to be told again")
+
+    def is_recorded(self) -> bool:
+        """Whether all that was told is known to have been taken."""
+        with self.office.inside():
+            return not self.members[0].ctl("get", "/alertd/outbox/letters/", "--prefix", "--keys-only").strip()
 
     def leader(self, asked: int = 0) -> int:
         """Return which member leads, by the word of the one asked."""
