@@ -32,6 +32,8 @@ QUICK = ("--heartbeat-interval=20", "--election-timeout=200")
 """A server that elects at once."""
 CARELESS = "--unsafe-no-fsync"
 """It may lose data on a power cut, and is quicker; releases before 3.5 do not know that."""
+PATIENCE = 120.0
+"""Seconds that a server may take to start: even a careless one syncs the file that it makes, and a busy disk stalls."""
 
 _BLOCK = 200
 
@@ -160,7 +162,7 @@ class EtcdServer:
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env=etcd_environment())
         if is_waiting:
-            wait_until(self.is_healthy, f"etcd {self.name} serves; see {self.folder}/{self.name}.log")
+            wait_until(self.is_healthy, f"etcd {self.name} serves; see {self.folder}/{self.name}.log", PATIENCE)
         return self
 
     def is_healthy(self) -> bool:
@@ -269,7 +271,7 @@ class EtcdCluster:
         for member in self.members:
             member.start(is_waiting=False)
         for member in self.members:
-            wait_until(member.is_healthy, f"member {member.name} serves")
+            wait_until(member.is_healthy, f"member {member.name} serves", PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
