@@ -207,6 +207,11 @@ class EtcdServer:
         """Throw a stopped one's data away: the next start makes another cluster at the same address."""
         shutil.rmtree(self.data)
 
+    def discard(self) -> None:
+        """Kill it and throw its data away, which takes 120 MB of disk however little is in it."""
+        self.kill()
+        shutil.rmtree(self.data, ignore_errors=True)
+
     def save(self, to: Path) -> None:
         """Write a snapshot of the data."""
         self.ctl("snapshot", "save", str(to))
@@ -250,7 +255,7 @@ class EtcdServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.discard()
 
 
 class EtcdCluster:
@@ -276,7 +281,7 @@ class EtcdCluster:
 
     def __exit__(self, *_: object) -> None:
         for member in self.members:
-            member.kill()
+            member.discard()
 
 
 class Cut:

@@ -94,7 +94,7 @@ class GuardedEtcd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.etcd.kill()
+        self.etcd.discard()
 
 
 class Program:

@@ -131,7 +131,7 @@ class Case:
     def _start_etcd(self) -> None:
         for host, member in zip(self.hosts, self.members, strict=True):
             member.members = self.members
-            self._stack.callback(member.kill)
+            self._stack.callback(member.discard)
             with host.inside():
                 member.start(is_waiting=False)
         for host, member in zip(self.hosts, self.members, strict=True):
