@@ -170,6 +170,32 @@ def test_what_was_told_stays_told() -> None:
     assert [line.split(" ")[1] for line in about_services(tale)[4:]] == ["resolved"] * 4
 
 
+@pytest.mark.parametrize("judged", [LOST, FEW])
+def test_what_was_told_by_one_rule_alone_stays_told(judged: Any) -> None:
+    """Also when something else is heard of the service."""
+    tale = story(judged, group_wait="0s").expire(*NAMES[:3]).at(110)
+    before = about_services(tale)
+    assert before != []
+    tale.expire(*NAMES[5:15]).put("apache/3", zone="eu").at(159)
+    assert about_services(tale) == before
+    assert all("resolved" not in line for line in about_services(tale.at(400)))
+
+
+def test_what_was_judged_at_the_end_is_not_doubted_again() -> None:
+    """Though it was lost a moment before the next suspicion."""
+    names = (*NAMES, *(f"more/{number}" for number in range(40)))
+    tale = expire_one_by_one(story(names=names), *names[:30]).at(155).expire(names[30]).at(162)
+    expire_one_by_one(tale, *names[31:50]).at(166)
+    assert [line for line in about_services(tale) if line.endswith(f" {names[30]}")] != []
+
+
+def test_what_was_replaced_counts_no_more() -> None:
+    """The newcomer does in its place."""
+    tale = story(rule("few", "apach*", when={"instances": {"below": 5}}))
+    expire_one_by_one(tale, "apache/0", *NAMES[5:15]).at(110).put("apache/new").delete("apache/1").at(120)
+    assert about_services(tale) == ["115 firing few apache"]
+
+
 def test_a_service_whose_losses_are_known_is_let_alone() -> None:
     """Of one service nothing is left to doubt; those of others are doubted."""
     tale = story(LOST, FEW, group_wait="0s").expire(*NAMES[:5]).at(110)
