@@ -45,7 +45,8 @@ from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
 from alertd.handover import Handover
 from alertd.heartbeat import Heartbeats
-from alertd.keeper import CHECKPOINT, STATE, Keeper
+from alertd.keeper import Keeper
+from alertd.leading import Leading
 from alertd.mentions import Mentions
 from alertd.model import Action, BuiltIn, Decision, Instant, Notification
 from alertd.outage import Lookout, Outage
@@ -70,8 +71,6 @@ if TYPE_CHECKING:
     from alertd.delivery.outbox import Step as DeliveryStep
     from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
-
-    Leading = Callable[[Term], Coroutine[Any, Any, None]]
 
 _log = structlog.get_logger("alertd")
 
@@ -154,6 +153,8 @@ class Daemon:
         self._has_recalled = False
         """Whether the first snapshot tells what happened since, not only what there is."""
         self._heard_at = 0.0
+        self._histories = 0
+        """How often etcd has shown another history, as far as all here knows."""
         self._trouble = Trouble("the watch on etcd does not work")
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class Daemon:
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
-        self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
+        self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST, read_clock), shell)
         keeper = Keeper(self._engine, store, watch, read_clock)
         orders = Orders(client, self.settings.namespace)
         self._note_ruleset()
@@ -202,14 +203,11 @@ class Daemon:
         self._heartbeats.follow(self._ruleset)
         handover = Handover(client, namespace, self._post, self._speaker)
         book = self._rulebook = rulebook.Rulebook(self._loaded, store, read_clock)
-        work = (
-            *(self._speaker.lead, keeper.keep, mirror.write, orders.clear),
-            *(book.keep, bulletin.keep, self._watch_channels),
-        )
-        leading = asyncio.create_task(self._lead(election, Formats(client, namespace), work), name="lead")
+        leader = Leading((keeper.keep, mirror.write, orders.clear, book.keep, bulletin.keep, self._watch_channels))
+        leading = asyncio.create_task(self._lead(election, Formats(client, namespace), leader), name="lead")
         reporting = asyncio.create_task(self._manager.report(self._describe), name="report")
         tasks = [
-            asyncio.create_task(self._follow(watch, orders, keeper, store), name="follow"),
+            asyncio.create_task(self._follow(watch, orders, keeper, leader), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
             leading,
             asyncio.create_task(self._keep_auditing(watch), name="audit"),
@@ -282,9 +280,9 @@ class Daemon:
 
     # --- watching ----------------------------------------------------------------------------------------------------
 
-    async def _follow(self, watch: Watch, orders: Orders, keeper: Keeper, store: Store) -> None:
+    async def _follow(self, watch: Watch, orders: Orders, keeper: Keeper, leader: Leading) -> None:
         """Take in what happens to services; what was known before, and what people have said, is known first."""
-        await self._recall(keeper, store)
+        await self._recall(keeper)
         async with aclosing(watch.follow()) as steps, asyncio.TaskGroup() as group:
             listening: asyncio.Task[None] | None = None
             async for step in steps:
@@ -292,14 +290,24 @@ class Daemon:
                     listening = group.create_task(orders.follow(self._people), name="listen")
                     await orders.wait_until_listed()
                 keeper.check_history()
+                self._check_history(watch, leader)
                 self._take(step)
 
-    async def _recall(self, keeper: Keeper, store: Store) -> None:
+    def _check_history(self, watch: Watch, leader: Leading) -> None:
+        """Let begin anew what goes by what etcd has, if that shows another history."""
+        if watch.counters.histories != self._histories:
+            self._histories = watch.counters.histories
+            self._engine.rebase()
+            if self._speaker is not None:
+                self._speaker.rewrite()
+            leader.begin_anew()
+
+    async def _recall(self, keeper: Keeper) -> None:
         """Recall what an earlier daemon, or another, knew; however long etcd takes."""
         backoff, trouble = Backoff(0.1, 5.0), self._trouble
         while True:
             try:
-                self._has_recalled = keeper.recall(await store.read(STATE, CHECKPOINT))
+                self._has_recalled = keeper.recall(await keeper.read())
             except EtcdUnavailable as error:
                 trouble.note(error, time.monotonic())
                 await asyncio.sleep(backoff.next_delay())
@@ -413,14 +421,15 @@ class Daemon:
 
     # --- leading -----------------------------------------------------------------------------------------------------
 
-    async def _lead(self, election: Election, formats: Formats, work: Sequence[Leading]) -> None:
+    async def _lead(self, election: Election, formats: Formats, leader: Leading) -> None:
         """Stand for leader, but not before the first snapshot is judged: until then, nothing is known of alerts."""
 
         async def lead(term: Term) -> None:
             self._mentions.begin()
             async with asyncio.TaskGroup() as group:
-                for each in work:
-                    group.create_task(each(term), name=each.__qualname__)
+                if self._speaker is not None:
+                    group.create_task(self._speaker.lead(term), name="speak")
+                group.create_task(leader.lead(term), name="lead")
 
         await self._judged.wait()
         await election.run(lead, formats.find_newer)

@@ -56,11 +56,12 @@ _AT_LATEST = 4
 
 
 class _Place(NamedTuple):
-    """A moment of the watch: `events` counts those seen by then."""
+    """A moment of the watch: `events` and `histories` count those seen by then."""
 
     revision: int
     cluster_id: int
     events: int
+    histories: int
 
 
 class Keeper:
@@ -72,7 +73,7 @@ class Keeper:
         self._watch = watch
         self._clock = clock
         self._touched: dict[str, None] = {}
-        self._written = _Place(0, 0, 0)
+        self._written = _Place(0, 0, 0, 0)
         self._seen = 0
         """Events by the last round."""
         self._put_off = 0
@@ -82,6 +83,10 @@ class Keeper:
         self._trouble = Trouble("what is known of services cannot be kept")
 
     # --- recalling ---------------------------------------------------------------------------------------------------
+
+    async def read(self) -> Documents:
+        """Return what was kept; raise EtcdUnavailable."""
+        return await self._store.read(STATE, CHECKPOINT)
 
     def recall(self, documents: Documents) -> bool:
         """Let the engine know what was kept, and the watch from where to go on; to be called before it follows.
@@ -140,6 +145,8 @@ class Keeper:
         if self._engine.is_catching_up:
             return False
         self._touched |= dict.fromkeys(self._engine.take_touched())
+        if self._watch.counters.histories != self._written.histories:
+            self._touched |= dict.fromkeys(self._engine.remember(self._clock()))
         seen, self._seen = self._seen, self._watch.counters.events
         if not self._touched:
             has_news = self._seen > self._written.events
@@ -150,7 +157,8 @@ class Keeper:
 
     async def _write(self, term: Term) -> None:
         """Write the services that were touched, then up to which revision that is all."""
-        place = _Place(self._watch.resume_after, self._watch.cluster_id, self._watch.counters.events)
+        counters = self._watch.counters
+        place = _Place(self._watch.resume_after, self._watch.cluster_id, counters.events, counters.histories)
         while self._touched:
             names = list(islice(self._touched, _AT_ONCE))
             records = self._engine.remember(self._clock(), names)

@@ -5,6 +5,9 @@ come (`storm/<channel>`), and what is decided and not delivered (`letters/<name>
 transaction that holds only while this replica leads; what is in it is attempted after that, and taken out once it was
 delivered. So whoever dies at whatever moment leaves all that the next needs, and what was not written was not told.
 
+An etcd that was set back to an older state, or is another one, has lost some of that. Who spoke last before then, and
+is the next to speak, goes on from what it remembers, and writes all of it anew.
+
 Invariant: nobody is told anything that etcd does not know; and what etcd knows as told, the engine takes for told.
 """
 
@@ -14,7 +17,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -85,6 +88,10 @@ class Speaker:
         self._claims = Claims(outbox)
         self._spent: dict[str, None] = {}
         """Claims that have said all they will."""
+        self._left: dict[str, Record] = {}
+        """Letters that were not delivered when the last term of this replica ended."""
+        self._is_all_unwritten = False
+        """Whether etcd has not what it had, so that all is to be written."""
         self._wake = asyncio.Event()
         self._is_written = asyncio.Event()
         self._sooner = asyncio.Event()
@@ -116,6 +123,11 @@ class Speaker:
         self._wake.set()
         self._sooner.set()
 
+    def rewrite(self) -> None:
+        """Write all that etcd is to hold: it shows another history, and may hold anything."""
+        self._is_all_unwritten = True
+        self.wake()
+
     async def flush(self) -> None:
         """Wait until all that has changed by now is written, for ever if this replica does not lead."""
         self._is_written.clear()
@@ -124,10 +136,14 @@ class Speaker:
 
     async def lead(self, term: Term) -> None:
         """Speak until `term` is over."""
+        self._is_all_unwritten = False
         try:
             documents = await self._read(term)
             if documents is not None:
-                await self._catch_up(documents, term)
+                if self._store.is_set_back:
+                    documents = self._remember(documents)
+                else:
+                    await self._catch_up(documents, term)
                 self._take_over(documents)
                 await asyncio.gather(
                     self._keep_writing(term),
@@ -137,6 +153,8 @@ class Speaker:
                     self._store.bring_back(term),
                 )
         finally:
+            if self._speaks:
+                self._left = _documents_of(self._outbox.contents())
             self._speaks = False
             self._engine.hush()
             self._outbox.clear()
@@ -156,6 +174,15 @@ class Speaker:
             else:
                 return documents
         return None
+
+    def _remember(self, documents: Documents) -> Documents:
+        """Return what this replica would have left, in place of what etcd has; what is claimed there holds."""
+        _log.warning("etcd has lost what was told: this replica goes on from what it remembers, and writes it anew")
+        claims = {name: content for name, content in documents.contents.items() if name.startswith(CLAIMS)}
+        self._engine.rebase()
+        told = {name: content for name, content in self._take_told(everything=True).items() if content is not None}
+        self._is_all_unwritten = True
+        return documents._replace(contents={**told, **self._left, **claims}, damaged=[])
 
     async def _catch_up(self, documents: Documents, term: Term) -> None:
         """Wait until what people were told is known here too: the last speaker may have seen more than this watch."""
@@ -229,16 +256,15 @@ class Speaker:
 
     async def _write(self, term: Term) -> None:
         """Write all that has changed, as one if there is room; raise what writing raises, with nothing forgotten."""
-        groups, storms = self._engine.take_told(self._shell.clock())
-        self._unwritten |= {_TOLD + name: record for name, record in groups.items()}
-        self._unwritten |= {_STORM + name: record for name, record in storms.items()}
+        if self._is_all_unwritten:
+            await self._draft_all()
+        self._unwritten |= self._take_told()
         letters, self._letters = self._letters, {}
         fresh, self._fresh = self._fresh, {}
         spent, self._spent = self._spent, {}
         told = dict(self._unwritten)
         contents = {name: self._outbox.content(name) for name in letters}
-        wanted = {_LETTERS + name: {"letters": items} if items else None for name, items in contents.items()}
-        wanted |= dict.fromkeys(spent)
+        wanted = {_LETTERS + name: None for name in contents} | _documents_of(contents) | dict.fromkeys(spent)
         try:
             for part in _parts(wanted, told):
                 await self._store.commit(term, part)
@@ -257,6 +283,21 @@ class Speaker:
             if not items:
                 self._shell.observe(Step.RECORDED, name)
 
+    async def _draft_all(self) -> None:
+        """Have all be written that is to be there, and nothing else be left."""
+        there = await self._store.look(FOLDER)
+        self._unwritten |= dict.fromkeys(name for name in there if not name.startswith(_LETTERS))
+        self._unwritten |= self._take_told(everything=True)
+        self._letters |= dict.fromkeys(name.removeprefix(_LETTERS) for name in there if name.startswith(_LETTERS))
+        self._letters |= dict.fromkeys(self._outbox.contents())
+        self._is_all_unwritten = False
+
+    def _take_told(self, *, everything: bool = False) -> dict[str, Record | None]:
+        """Return the documents that say what was told, as far as that has changed."""
+        groups, storms = self._engine.take_told(self._shell.clock(), everything=everything)
+        of_groups = {_TOLD + name: record for name, record in groups.items()}
+        return of_groups | {_STORM + name: record for name, record in storms.items()}
+
     async def _tidy(self, term: Term) -> None:
         """Clear away what one who died in the middle of writing left, if that can be; else the next does."""
         with suppress(EtcdUnavailable):
@@ -272,6 +313,10 @@ class Speaker:
                     await self._sooner.wait()
                     continue
             self._outbox.advance(self._shell.clock())
+
+
+def _documents_of(letters: Mapping[str, list[Any]]) -> dict[str, Record]:
+    return {_LETTERS + name: {"letters": items} for name, items in letters.items() if items}
 
 
 def _parts(letters: Mapping[str, Record | None], told: Mapping[str, Record | None]) -> list[dict[str, Record | None]]:

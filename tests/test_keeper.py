@@ -21,6 +21,7 @@ from tests.delivery.examples import now
 from tests.engine.story import rule, ruleset
 from tests.etcd.following import run, until
 from tests.etcd.terms import begin_term
+from tests.etcd_server import free_port
 
 if TYPE_CHECKING:
     import pytest
@@ -241,5 +242,29 @@ def test_in_another_history_nothing_recalled_is_taken_for_newer(
             with capture_logs():
                 await second.begin()
             assert second.transitions == ["pay/a missed"]
+
+    run(story())
+
+
+def test_another_cluster_is_given_all_that_is_known(etcd: EtcdServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has nothing of it, and nothing of it happens there."""
+    quickly(monkeypatch)
+
+    async def story() -> None:
+        async with lives(etcd, b"/alertd/", 1) as (only,):
+            await only.put("pay/a")
+            await only.begin()
+            await only.lead()
+            await only.keeps(only.watch.resume_after)
+            etcd.stop()
+            etcd.wipe()
+            etcd.peer_port = free_port()
+            with capture_logs():
+                etcd.start()
+                await only.put("pay/a")
+                await until(lambda: only.watch.counters.histories == 1, "the watch notices")
+                await only.lead()
+                await only.keeps(1)
+            assert set(await only.kept()) == {CHECKPOINT, STATE + "pay"}
 
     run(story())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,10 @@ from alertd.delivery.outbox import Step
 from alertd.engine.core import Engine
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
-from alertd.etcd.client import Client
+from alertd.etcd.client import Client, delete_op, put_op
 from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
-from alertd.model import Action, EventKind, KeyEvent, Notification
+from alertd.model import Action, EventKind, Instant, KeyEvent, Notification
 from alertd.post import Listeners, Post
 from alertd.speaker import SPOKE_LAST, Shell, Speaker
 from alertd.statedir import StateDir
@@ -39,18 +40,22 @@ class Replica:
     def __init__(self, client: Client, namespace: bytes, inbox: HttpInbox) -> None:
         self.client = client
         self.namespace = namespace
-        self.rules = ruleset(rule(flap=False), channels={"ops": Channel(targets=(target(inbox.url + "/"),))})
+        self.rules = ruleset(
+            rule(service="*", flap=False), channels={"ops": Channel(targets=(target(inbox.url + "/"),))}
+        )
         self.engine = Engine(self.rules, PREFIX)
         self.term: Frail | None = None
         self.steps: list[Step] = []
         self.revision = 100
+        self.ahead = 0.0
+        """Seconds by which the clock by which it stamps is."""
         self.leading: asyncio.Task[None] | None = None
         self.post = Post(now, Listeners(lambda _: None, self.mark, self.may_send, self.note))
 
     async def open(self) -> None:
         """Judge a first snapshot, of nothing."""
         await self.post.open(self.rules)
-        store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST)
+        store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST, self.clock)
         self.speaker = Speaker(
             self.engine,
             self.post.outbox,
@@ -59,6 +64,11 @@ class Replica:
         )
         self.do(self.engine.open_gap(now()))
         self.do(self.engine.close_gap(now()))
+
+    def clock(self) -> Instant:
+        """Return the time by which it stamps what it writes."""
+        here = now()
+        return here._replace(wall=here.wall + timedelta(seconds=self.ahead))
 
     async def close(self) -> None:
         """End without a word."""
@@ -321,5 +331,117 @@ def test_it_waits_for_etcd_to_say_what_was_told(etcd: EtcdServer, inbox: HttpInb
             assert not failures
             await until(lambda: Step.RECORDED in one.steps, "it is told")
             assert told(inbox) == ["[FIRING]"]
+
+    run(story())
+
+
+# --- an etcd that has lost what was told -----------------------------------------------------------------------------
+
+
+async def documents_of(replica: Replica) -> dict[bytes, bytes]:
+    """Return all that the outbox has in etcd, as it is there."""
+    pages = replica.client.list_prefix(replica.namespace + b"outbox/")
+    return {kv.key: kv.value async for page in pages for kv in page.kvs}
+
+
+async def set_back(replica: Replica, documents: dict[bytes, bytes]) -> None:
+    """Have etcd hold these, and nothing else, of the outbox."""
+    await replica.client.txn([], [delete_op(replica.namespace + b"outbox/", is_prefix=True)])
+    await replica.client.txn([], [put_op(key, value) for key, value in documents.items()])
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["another cluster", "an older state"])
+@pytest.mark.parametrize("is_same_term", [True, False], ids=["the term holds", "a new term"])
+def test_who_spoke_last_remembers_what_etcd_has_lost(
+    shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox, *, is_empty: bool, is_same_term: bool
+) -> None:
+    """Nothing is told again; etcd has all of it anew, and nothing else, so that the next knows it as well."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, two):
+            await one.lead()
+            for name in ("apache/a", "pay/b"):
+                for kind in (EventKind.PUT, EventKind.DELETE):
+                    one.feed(kind, name)
+                await until(lambda n=name: n in str(inbox.received), "it is told")  # type: ignore[misc]
+                await recorded(one)
+                if name == "apache/a":
+                    older = await documents_of(one)
+                    older[prefix + b"outbox/told/of-old"] = document.encode({"key": ["of", "old"], "labels": {}})
+            one.feed(EventKind.PUT, "apache/a")
+            await until(lambda: len(inbox.received) == 3, "the end is told")
+            await recorded(one)
+            with capture_logs():
+                if is_same_term:
+                    await set_back(one, {} if is_empty else older)
+                    one.speaker.rewrite()
+                    await one.speaker.flush()
+                else:
+                    await one.stop()
+                    await set_back(one, {} if is_empty else older)
+                    await one.lead()
+                    await one.speaker.flush()
+            told_of = str(await outbox(one, "told/"))
+            assert ("'a'" in told_of, "'b'" in told_of, "of-old" in told_of) == (False, True, False)
+            for name in ("apache/a", "pay/b"):
+                two.feed(EventKind.PUT, name)
+            two.feed(EventKind.DELETE, "pay/b")
+            await two.lead()
+            two.feed(EventKind.PUT, "pay/b")
+            await until(lambda: len(inbox.received) == 4, "the end is told")
+            assert told(inbox) == ["[FIRING]", "[FIRING]", "[RESOLVED]", "[RESOLVED]"]
+
+    run(story())
+
+
+def test_what_was_undelivered_is_remembered(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """It is delivered by its id, though etcd has lost the letter."""
+    inbox.default = Answer(503, (("Retry-After", "60"),))
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, _):
+            await one.lead()
+            for kind in (EventKind.PUT, EventKind.DELETE):
+                one.feed(kind)
+            await until(lambda: inbox.received, "it is tried")
+            await one.speaker.flush()
+            await one.stop()
+            await set_back(one, {})
+            inbox.default = Answer()
+            with capture_logs() as logs:
+                await one.lead()
+            assert "etcd has lost what was told" in str(logs)
+            await until(lambda: len(inbox.received) == 2, "it is tried again")
+            await recorded(one)
+            first, second = (message["message"].splitlines()[-1] for message in inbox.received)
+            assert first == second
+
+    run(story())
+
+
+def test_who_spoke_before_another_remembers_nothing(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+    """What the other told counts, also where its clock is behind."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, two):
+            await one.lead()
+            for replica in (one, two):
+                replica.feed(EventKind.PUT)
+                replica.feed(EventKind.DELETE)
+            await until(lambda: len(inbox.received) == 1, "it is told")
+            await recorded(one)
+            await one.stop()
+            two.ahead = -3600.0
+            await two.lead()
+            two.feed(EventKind.PUT)
+            await until(lambda: len(inbox.received) == 2, "the end is told")
+            await recorded(two)
+            await two.stop()
+            one.feed(EventKind.PUT)
+            with capture_logs() as logs:
+                await one.lead()
+            assert "etcd has lost" not in str(logs)
+            await one.speaker.flush()
+            assert told(inbox) == ["[FIRING]", "[RESOLVED]"]
 
     run(story())

@@ -138,6 +138,11 @@ class Outbox:
         told = self._standins.content(name)
         return [*(item.content() for item in items), *([{"told": told}] if told is not None else [])]
 
+    def contents(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what all documents are to hold now that hold anything."""
+        names = dict.fromkeys((*self._shelf.names(), *self._standins.names()))
+        return {name: self.content(name) for name in names}
+
     def release(self, name: str) -> None:
         """Hand over what the last `content` of the document held, which is durable now, as far as it was not yet."""
         items = self._shelf.named(name)

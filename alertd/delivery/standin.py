@@ -54,6 +54,10 @@ class Standins:
         ]
         return {name for channel, fallback, alert in gone for name in self.note_over(channel, fallback, [alert])}
 
+    def names(self) -> list[str]:
+        """Return the documents that hold anything of it."""
+        return list(self._named)
+
     def content(self, name: str) -> dict[str, Any] | None:
         """Return what a document holds of it, None if nothing."""
         told = self._named.get(name)

@@ -238,6 +238,11 @@ class Engine:
         for service in self._registry.services.values():
             service.true_at = 0
 
+    def rebase(self) -> None:
+        """Take all that is known for older than all that is told from now on: revisions begin anew."""
+        self.distrust()
+        self._desk.rebase()
+
     def remember(self, now: Instant, services: Iterable[str] | None = None) -> dict[str, Record | None]:
         """Return what is to be remembered of services (None: of all) by name, or None of those that are gone."""
         registry = self._registry
@@ -279,9 +284,16 @@ class Engine:
         succession.finish()
         return self._finish(now), damaged
 
-    def take_told(self, now: Instant) -> tuple[dict[str, Record | None], dict[str, Record]]:
-        """Return what was told of groups, by id, and of channels' storms, where that changed since this was called."""
+    def take_told(
+        self, now: Instant, *, everything: bool = False
+    ) -> tuple[dict[str, Record | None], dict[str, Record]]:
+        """Return what was told of groups, by id, and of channels' storms, where that changed since this was called.
+
+        With `everything`, also where it did not.
+        """
         desk = self._desk
+        if everything:
+            desk.mark_all_told()
         known = {group.id: desk.groups.get(group.key) for group in desk.told}
         groups = {name: None if group is None else of_group(group, now) for name, group in known.items()}
         channels = {name: of_channel(desk.outlet(name), now) for name in desk.stormy}

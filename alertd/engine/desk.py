@@ -175,6 +175,18 @@ class Desk:
         self.told.clear()
         self.stormy.clear()
 
+    def rebase(self) -> None:
+        """Take all that happened by now for earlier than whatever happens from now on, at whatever revision."""
+        for group in self.groups.values():
+            group.through = dict.fromkeys(group.through, 0)
+        for alert in self.alerts():
+            alert.revision = 0
+
+    def mark_all_told(self) -> None:
+        """Take it that what is known of all groups and channels has changed."""
+        self.told |= dict.fromkeys(self.groups.values())
+        self.stormy |= dict.fromkeys(self._outlets)
+
     # --- alerts that come and go -------------------------------------------------------------------------------------
 
     def bury(self, alert: LiveAlert) -> None:

@@ -3,6 +3,10 @@
 An etcd whose database has reached its quota refuses every write, while keys still expire and the watch goes on. Nobody
 can be elected then, so whoever leads goes on leading, and is the only one who needs to know what is written meanwhile.
 
+With each commit goes a stamp: whose term wrote last, and when. A stamp older than the last of our own means that etcd
+was set back to an older state, or is another one, and has not what was committed here: `is_set_back`. The clocks of two
+hosts are compared there only, since in one history terms begin one after the other.
+
 Invariant: what is read is what was committed last, wherever that went, unless another has spoken since: then what lies
 in the state dir is void.
 """
@@ -12,16 +16,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.faults import EtcdFull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from alertd.etcd.election import Term
     from alertd.etcd.store import Documents, Store
+    from alertd.model import Instant
 
 _log = logging.getLogger("alertd.etcd")
 
@@ -41,27 +46,47 @@ class Files(Protocol):
         """Replace a file; return whether that is on the disk."""
 
 
-class Spill:
-    """A store that does not fail while etcd is full. `term_name` is the document that says whose term wrote last."""
+class _Stamp(NamedTuple):
+    """Who wrote, and when: the revision at which the writer's term began, and milliseconds of Unix time."""
 
-    def __init__(self, store: Store, files: Files, term_name: str) -> None:
+    term: int = 0
+    at: int = 0
+
+
+class Spill:
+    """A store that does not fail while etcd is full. `stamp_name` is the document that says whose term wrote last."""
+
+    def __init__(self, store: Store, files: Files, stamp_name: str, clock: Callable[[], Instant]) -> None:
         self._store = store
         self._files = files
-        self._term_name = term_name
+        self._stamp_name = stamp_name
+        self._clock = clock
         self._spilled: dict[str, Mapping[str, Any] | None] = {}
-        self._spoke_last = 0
-        """The term that wrote last, as etcd knows it."""
+        self._last = _Stamp()
+        """The stamp that etcd has."""
+        self._own = _Stamp()
+        """The last that was written here."""
         self._turn = asyncio.Lock()
+
+    @property
+    def is_set_back(self) -> bool:
+        """Whether what was read last is older than what was committed here, so that it misses some of that."""
+        return self._last.term <= self._own.term and self._last.at < self._own.at
+
+    async def look(self, folder: str) -> list[str]:
+        """Return which documents a folder has in etcd, to write there anew; raise EtcdUnavailable."""
+        return [name for name in await self._store.look(folder) if name != self._stamp_name]
 
     async def read(self, *folders: str) -> Documents:
         """Return all documents of these folders; raise EtcdUnavailable."""
         documents = await self._store.read(*folders)
-        if not self._term_name.startswith(folders):
+        if not self._stamp_name.startswith(folders):
             return documents
         kept = self._files.read(_FILE)
         spilled = kept.get("documents")
-        self._spoke_last = documents.contents.get(self._term_name, {}).get("revision", 0)
-        if isinstance(spilled, dict) and kept.get("term") == self._spoke_last:
+        stamp = documents.contents.get(self._stamp_name, {})
+        self._last = _Stamp(stamp.get("revision", 0), stamp.get("at", 0))
+        if isinstance(spilled, dict) and kept.get("term") == self._last.term:
             self._spilled = spilled
             for name, content in spilled.items():
                 documents.contents.pop(name, None)
@@ -81,8 +106,10 @@ class Spill:
 
         Raises NotLeading, or EtcdUnavailable if etcd does not answer.
         """
-        if wanted and self._spoke_last != term.revision:
-            wanted = {**wanted, self._term_name: {"revision": term.revision}}
+        stamp = self._last
+        if wanted:
+            stamp = _Stamp(term.revision, round(self._clock().wall.timestamp() * 1000))
+            wanted = {**wanted, self._stamp_name: {"revision": stamp.term, "at": stamp.at}}
         async with self._turn:
             try:
                 written = await self._store.commit(term, {**self._spilled, **wanted})
@@ -90,10 +117,10 @@ class Spill:
                 if not self._spilled:
                     _log.error("%s; what is told is kept in the state dir meanwhile", error)
                 self._spilled |= wanted
-                self._files.write(_FILE, {"term": self._spoke_last, "documents": self._spilled})
+                self._files.write(_FILE, {"term": self._last.term, "documents": self._spilled})
                 return len(wanted)
-            if self._term_name in wanted:
-                self._spoke_last = term.revision
+            if wanted:
+                self._last = self._own = stamp
             if self._spilled:
                 self._spilled = {}
                 self._files.write(_FILE, None)

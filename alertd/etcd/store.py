@@ -90,12 +90,15 @@ class Store:
                         await asyncio.sleep(0)
         return found
 
-    async def look(self, folder: str) -> None:
-        """Take note of which documents a folder has, without reading them; raise EtcdUnavailable."""
+    async def look(self, folder: str) -> list[str]:
+        """Take note of which documents a folder has, without reading them, and return them; raise EtcdUnavailable."""
         prefix = self._namespace + folder.encode()
         self._forget(folder)
+        found: list[str] = []
         async for page in self._client.list_prefix(prefix, keys_only=True):
-            self._stored |= {_text(kv.key[len(self._namespace) :]): _UNKNOWN for kv in page.kvs}
+            found += [_text(kv.key[len(self._namespace) :]) for kv in page.kvs]
+        self._stored |= dict.fromkeys(found, _UNKNOWN)
+        return found
 
     def _forget(self, folder: str) -> None:
         """Forget what is known of a folder: another may have written there."""

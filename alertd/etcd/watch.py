@@ -97,6 +97,8 @@ class WatchCounters:
     streams: int = 0
     listings: int = 0
     differences: int = 0
+    histories: int = 0
+    """How often etcd showed another history than before: another cluster, or an older state of the same."""
 
 
 class _History(NamedTuple):
@@ -417,6 +419,7 @@ class Watch:
         if not self._known_history().is_continued_by(page):
             relisting = self._relisting = Relisting(self._view, 0)
             self.revision = self.resume_after = 0
+            self.counters.histories += 1
         self._note(page)
         relisting.begin(page.revision)
         return relisting

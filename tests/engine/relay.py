@@ -89,6 +89,14 @@ class Relay(Story):
             self.standby.open_gap(self.now)
         return self
 
+    def begin_history(self) -> Self:
+        """Let etcd be another from now on, for both; what was told is written anew."""
+        super().begin_history()
+        self.books = through_json(self.engine.take_told(self.now, everything=True)[0])
+        if self.standby is not None:
+            self.standby.rebase()
+        return self
+
     def synced(self) -> Self:
         """End the listing."""
         super().synced()

@@ -232,6 +232,12 @@ class Story:
         """Find keys in a listing."""
         return self.put(*names, kind=EventKind.FOUND, **fields)
 
+    def begin_history(self) -> Self:
+        """Let etcd be another from now on, whose revisions begin at 1."""
+        self._revision = 0
+        self.engine.rebase()
+        return self
+
     def synced(self) -> Self:
         """End the listing."""
         self.actions += self.engine.close_gap(self.now)

@@ -155,6 +155,15 @@ def test_what_was_told_as_over_is_not_told_by_the_next_speaker() -> None:
     assert story.books == {}
 
 
+def test_where_revisions_begin_anew_what_is_over_is_told_by_the_next_speaker() -> None:
+    """Though it happened at a lower revision than what was told before; and that is not told again."""
+    story = Relay(rule(), up=("apache/a",), has_standby=True, group_wait="5s").at(10).expire("apache/a").at(11)
+    story.up("apache/a").at(20).begin_history().at(21).fail_over().at(40)
+    assert story.told == ["15 resolved r apache/a"]
+    story.expire("apache/a").at(41).up("apache/a").fail_over().at(60)
+    assert story.told == ["15 resolved r apache/a", "45 resolved r apache/a"]
+
+
 def test_a_standby_lets_go_of_what_is_over() -> None:
     """What fires and ends day after day does not pile up in an engine that does not speak."""
     story = Relay(rule(), up=("apache/a",), has_standby=True).at(10)

@@ -30,6 +30,9 @@ LEASE = 5.0
 QUIET = 0.5
 """Seconds for which a stage is watched after all is told, so that what is too much arrives as well."""
 
+STORM = "{above: 1000000, within: 3s}"
+"""No number of messages is a storm; where there is a digest for another reason, what becomes of it soon follows."""
+
 _SERVICES: Mapping[str, int] = {"web": 3, "pay": 2, "db": 2}
 _MINIMUMS: Mapping[str, int] = {"web": 2}
 
@@ -67,7 +70,7 @@ def rules_of(setup: Setup, receivers: Receivers) -> str:
     )
     return (
         f'rules:\n- {{name: {DOWN}, service: "*", when: {{instance: down}}, flap: false}}\n{minimums}'
-        f"settings: {{flap: false, storm: {{above: 1000000}}, registry: {setup.registry}, forget_after: 30d}}\n"
+        f"settings: {{flap: false, storm: {STORM}, registry: {setup.registry}, forget_after: 30d}}\n"
         f"routes: [{{default: true, group_by: {group}, group_wait: 0s, group_interval: 0s, repeat_interval: 30d}}]\n"
         "channels:\n"
         f'  {JSON}: {{urls: ["{receivers.url(JSON)}"]{body}}}\n'
