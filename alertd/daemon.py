@@ -190,7 +190,7 @@ class Daemon:
         mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
-        outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
+        outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send, self._doubt)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST, read_clock), shell)
@@ -326,7 +326,10 @@ class Daemon:
             if self._people is not None:
                 self._people.pause()
             self._do(engine.open_gap(now, None if step.since is None else now.shifted_to(step.since)))
-            self._doubt_what_follows(step.since, now)
+            if step.since is not None and self._judged.is_set():  # at the start it was this daemon that was away
+                away = now.mono - step.since
+                if away > self._ruleset.settings.registry.unreachable_after:
+                    self._doubt(away)
         else:
             self._do(engine.close_gap(now, step.revision))
             if self._people is not None:
@@ -340,11 +343,9 @@ class Daemon:
                 self._manager.ready(self._describe())
                 _log.info("ready", revision=step.revision, **engine.counts)
 
-    def _doubt_what_follows(self, since: float | None, now: Instant) -> None:
-        """Have losses wait that are found after etcd was away for long; at the start it was this daemon that was."""
-        away = 0.0 if since is None or not self._judged.is_set() else now.mono - since
-        if away > self._ruleset.settings.registry.unreachable_after:
-            self._do(self._engine.hold(f"etcd was away for {duration.show(away)}", now))
+    def _doubt(self, away: float) -> None:
+        """Have losses wait that are found after etcd was away for so many seconds."""
+        self._do(self._engine.hold(f"etcd was away for {duration.show(away)}", read_clock()))
 
     def _do(self, actions: list[Action]) -> None:
         """Do what the engine answered, and be woken when it wants to be."""

@@ -83,15 +83,27 @@ class Lookout:
 
 
 class Outage:
-    """Watches over etcd; `send` queues a letter for a channel and returns for how many targets."""
+    """Watches over etcd.
+
+    `send` queues a letter for a channel and returns for how many targets; `doubt` is called with the seconds for which
+    etcd was away when it is back after `unreachable_after`, whether that was told or not.
+    """
 
     def __init__(
-        self, lookout: Lookout, settings: Callable[[], Settings], folder: StateDir, send: Callable[[str, Letter], int]
+        self,
+        lookout: Lookout,
+        settings: Callable[[], Settings],
+        folder: StateDir,
+        send: Callable[[str, Letter], int],
+        doubt: Callable[[float], None],
     ) -> None:
         self._lookout = lookout
         self._settings = settings
         self._folder = folder
         self._send = send
+        self._doubt = doubt
+        self._away_since: Instant | None = None
+        """Since when nothing is heard of etcd that was heard of before."""
         self._told: dict[str, Any] = {}
         """What was told and is not over: `mark`, `since`, `channels`, `trouble`, and the `end` that is on its way."""
         self._waiting: dict[str, int] = {}
@@ -120,6 +132,7 @@ class Outage:
     def _look(self) -> None:
         lookout = self._lookout
         since, now = lookout.unwatched_since(), lookout.clock()
+        self._note_return(since, now)
         if self._told:
             if since is None and not self._told.get("end"):
                 self._told["end"] = document.stamp(now)
@@ -127,6 +140,14 @@ class Outage:
                 self._tell(is_over=True)
         elif since is not None and now.mono - since.mono >= lookout.patience(self._settings()):
             self._begin(since)
+
+    def _note_return(self, since: Instant | None, now: Instant) -> None:
+        """Let losses be doubted once etcd is back: leases end late of those who could not renew them meanwhile."""
+        before, self._away_since = self._away_since, None if since is self._lookout.begun_at else since
+        if since is None and before is not None:
+            away = now.mono - before.mono
+            if away > self._settings().registry.unreachable_after:
+                self._doubt(away)
 
     def _begin(self, since: Instant) -> None:
         _, channels = self._lookout.reach()

@@ -85,3 +85,21 @@ def test_who_is_killed_meanwhile_tells_the_end_after_its_restart(
     assert kinds[0] == "FIRING"
     assert kinds.count("RESOLVED") == 1
     assert len(ids) == 2
+
+
+def test_what_expires_soon_after_etcd_is_back_is_doubted(tmp_path: Path, etcd: EtcdServer, inbox: HttpInbox) -> None:
+    """Though nothing had changed when it came back: an instance may not have found it again yet."""
+    rules = RULES + "settings: {flap: false, registry: {unreachable_after: 1s, settle: 8s}}\n"
+    with DaemonProcess(tmp_path, etcd, "--state-dir", str(tmp_path / "state")) as daemon:
+        daemon.write_rules(rules, inbox).start().wait_for_log("speaks now")
+        lease = etcd.ctl("lease", "grant", "5").split()[1]
+        etcd.ctl("put", "/services/apache/a", "{}", f"--lease={lease}")
+        daemon.wait_for_log("up")
+        etcd.kill()
+        inbox.wait_for(lambda messages: len(about_etcd(messages)) == 1, 20)
+        etcd.start()  # the lease begins anew with it
+        daemon.wait_for_log("down", 20)
+        inbox.wait_for(lambda messages: "etcd was away for" in messages[-1]["title"], 20)
+        etcd.ctl("put", "/services/apache/a", "{}")
+        inbox.wait_for(lambda messages: about_etcd(messages)[-1][0] == "RESOLVED", 20)
+        assert not [message for message in inbox.received if "lost apache" in message["title"]]
