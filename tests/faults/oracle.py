@@ -21,7 +21,8 @@ A message that comes again with the same id is a **duplicate**. It must say the 
 is wrong as well: a process was killed or frozen, or a connection broken, at the moment when the first copy was accepted
 (less than GRACE before it or RECORDING after), so that nobody could record it; or a process that was frozen went on and
 sent what it had been about to send: IN_FLIGHT messages a target at most. Only such a copy may arrive after a later
-message about the same alert. Of alertd's own alerts (rules `alertd-…`) only the order is judged.
+message about the same alert, or one where that was not recorded either, and so comes again as well. Of alertd's own
+alerts (rules `alertd-…`) only the order is judged.
 
 Transitions made, told and lost are counted for each channel: each has to be told to all. The *worst delay* is the
 longest time from an edge to the message that told it, not counting windows that the edge falls into (or that begin
@@ -60,7 +61,7 @@ _OWN = "alertd-"
 
 @dataclass(slots=True)
 class Verdict:
-    """What came out, by count; `complaints` say it in words, the worst delay is in seconds."""
+    """What came out, by count; `complaints` say it in words. The worst delay is in seconds, `slowest` what it was."""
 
     made: int = 0
     told: int = 0
@@ -68,6 +69,7 @@ class Verdict:
     duplicated: int = 0
     wrong: int = 0
     worst_delay: float = 0.0
+    slowest: str = ""
     complaints: list[str] = field(default_factory=list)
 
     def add(self, other: Verdict) -> None:
@@ -77,8 +79,13 @@ class Verdict:
         self.lost += other.lost
         self.duplicated += other.duplicated
         self.wrong += other.wrong
-        self.worst_delay = max(self.worst_delay, other.worst_delay)
+        self.note_delay(other.worst_delay, other.slowest)
         self.complaints += other.complaints
+
+    def note_delay(self, seconds: float, what: str) -> None:
+        """Take note of how long something took."""
+        if seconds > self.worst_delay:
+            self.worst_delay, self.slowest = seconds, what
 
     def blame(self, complaint: str, *, wrong: int = 1) -> None:
         """Count something as wrong."""
@@ -128,47 +135,52 @@ def judge(
 def _without_copies(messages: Sequence[Message], circumstances: Circumstances, verdict: Verdict) -> list[Message]:
     """Return the first of each id; count the others."""
     first: dict[str, Message] = {}
-    latest: dict[Alert, float] = {}
+    arrived: dict[Alert, list[Message]] = {}
     excused = Counter[tuple[float, float]]()
     distinct: list[Message] = []
     for message in messages:
         original = first.setdefault(message.id, message) if message.id else message
         if original is message:
             distinct.append(message)
-            latest.update((news.alert, message.at) for news in message.news)
             if not message.id:
                 verdict.blame(f"{message.channel}: no id: {message.title!r}")
-            continue
-        verdict.duplicated += 1
-        is_overtaken = any(latest[news.alert] > original.at for news in message.news)
-        reason = _objection(original, message, circumstances, excused, is_overtaken=is_overtaken)
-        if reason:
-            verdict.blame(f"{message.channel}: {reason}: {message.title!r} id {message.id}")
+        else:
+            verdict.duplicated += 1
+            before = [each for news in original.news for each in arrived[news.alert]] or [original]
+            reason = _objection(message, before, circumstances, excused)
+            if reason:
+                verdict.blame(f"{message.channel}: {reason}: {message.title!r} id {message.id}")
+        for news in message.news:
+            arrived.setdefault(news.alert, []).append(message)
     return distinct
 
 
 def _objection(
-    original: Message,
-    copy: Message,
-    circumstances: Circumstances,
-    excused: Counter[tuple[float, float]],
-    *,
-    is_overtaken: bool,
+    copy: Message, arrived: Sequence[Message], circumstances: Circumstances, excused: Counter[tuple[float, float]]
 ) -> str:
-    """Return what is wrong with a copy, if anything; `excused` counts copies by the stall that explains them."""
-    if [news[:2] for news in original.news] != [news[:2] for news in copy.news]:
+    """Return what is wrong with a copy, if anything.
+
+    `arrived` is what came before it about the same alerts; `excused` counts copies by the stall that explains them.
+    """
+    same = [message for message in arrived if message.id == copy.id]
+    if [news[:2] for news in same[0].news] != [news[:2] for news in copy.news]:
         return "the same id with other news"
     breaks = (*circumstances.breaks, *(frozen for frozen, _ in circumstances.stalls))
-    is_unrecorded = any(original.at - GRACE <= at <= min(original.at + RECORDING, copy.at) for at in breaks)
-    if is_unrecorded and not is_overtaken:
+
+    def is_unrecorded(message: Message) -> bool:
+        return any(message.at - GRACE <= at <= min(message.at + RECORDING, copy.at) for at in breaks)
+
+    overtaken = {message.id for message in arrived[: arrived.index(same[0])]}
+    later = [message for message in arrived if message.at > same[-1].at and message.id not in overtaken]
+    if is_unrecorded(same[-1]) and all(map(is_unrecorded, later)):
         return ""
     for stall in circumstances.stalls:
         frozen, thawed = stall
-        is_of_stall = frozen <= original.at and thawed <= copy.at <= thawed + RECORDING
+        is_of_stall = frozen <= same[0].at and thawed <= copy.at <= thawed + RECORDING
         if is_of_stall and excused[stall] < IN_FLIGHT:
             excused[stall] += 1
             return ""
-    return "told again after later news" if is_unrecorded else "told twice without a cause"
+    return "told again after later news" if is_unrecorded(same[-1]) else "told twice without a cause"
 
 
 def _by_alert(messages: Sequence[Message], verdict: Verdict) -> dict[Alert, list[tuple[News, float]]]:
@@ -328,8 +340,7 @@ def _settle(case: _Case, verdict: Verdict) -> None:
                 f"{case.name}: the firing at {case.edges[step.first].by:.3f} was told by its end only"
             )
         _count_lost(case, step.skipped_from, step.first, case.edges[step.stop - 1], verdict)
-        delays = (case.delay(edge, step.at) for edge in case.edges[step.stop - 1 : step.stop])
-        verdict.worst_delay = max(verdict.worst_delay, *delays)
+        verdict.note_delay(case.delay(case.edges[step.stop - 1], step.at), f"{case.name} at {step.at:.3f}")
     rest = (len(case.edges) - place) % 2
     _count_lost(case, place, len(case.edges) - rest, None, verdict)
     if rest:

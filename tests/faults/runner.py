@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 COLUMNS = ("fault", "runs", "transitions made", "told", "lost", "duplicated", "wrong", "worst delay")
 _live: set[Stage] = set()
 """What there is now."""
+_SLOW = 3.0
+"""Seconds of delay that are worth a line."""
 _SHOWN = 8
 """Complaints of one run that are printed."""
 
@@ -143,6 +145,8 @@ def _report(run: Run, outcome: Outcome, seconds: float) -> None:
     verdict = outcome.verdict
     facts = f"made {verdict.made}, told {verdict.told}, lost {verdict.lost}, wrong {verdict.wrong}"
     lines = [f"{'good' if outcome.is_good else 'BAD '} {run.name}: {facts}, {seconds:.0f} s, seed {run.seed}"]
+    if verdict.worst_delay > _SLOW:
+        lines.append(f"         {verdict.worst_delay:.1f} s late: {verdict.slowest}")
     lines += [f"         {complaint}" for complaint in verdict.complaints[:_SHOWN]]
     if len(verdict.complaints) > _SHOWN:
         lines.append(f"         and {len(verdict.complaints) - _SHOWN} more")

@@ -30,6 +30,8 @@ LEASE = 5.0
 QUIET = 0.5
 """Seconds for which a stage is watched after all is told, so that what is too much arrives as well."""
 
+CHECKPOINT = "/alertd/checkpoint"
+"""The key that alertd writes last of what it knows of services."""
 STORM = "{above: 1000000, within: 3s}"
 """No number of messages is a storm; where there is a digest for another reason, what becomes of it soon follows."""
 
@@ -95,6 +97,8 @@ class Stage:
         self.replicas: list[Replica] = []
         self.cuts: list[Cut] = []
         self.kills = 0
+        self._dead_leases: set[int] = set()
+        """Leases of daemons that were killed: for a while the leader's key may lie under one still."""
         self.expected_notices: list[str] = []
         """Rules of alertd's own that must have told something by the end."""
         self.stack = ExitStack()
@@ -151,21 +155,27 @@ class Stage:
         (self.rules / "rules.yaml").write_text(text)
 
     def start(self) -> None:
-        """Start all daemons, and wait until each has judged its first snapshot and one leads."""
+        """Start all daemons, and wait until each has judged its first snapshot, and one leads and has kept it.
+
+        What nobody has kept, nobody misses who comes after: a service that is lost by then was never known.
+        """
         for replica in self.replicas:
             replica.start(is_waiting=False)
         for replica in self.replicas:
             replica.wait_until_ready()
             assert replica.is_running, f"{replica.name} ended: {replica.said()[-2000:]!r}"
         self.await_leader()
+        wait_until(lambda: self.gateway.get(CHECKPOINT), "what is known is kept")
 
     # --- who leads ---------------------------------------------------------------------------------------------------
 
     def leader(self) -> Replica | None:
         """Return who leads, as etcd has it, if that daemon is running."""
         try:
-            name, _ = self.gateway.leader()
+            name, lease = self.gateway.leader()
         except GatewayDown:
+            return None
+        if lease in self._dead_leases:
             return None
         return next((replica for replica in self.replicas if replica.name == name and replica.is_running), None)
 
@@ -199,6 +209,10 @@ class Stage:
         self.truth.note_break()
         replica.kill()
         self.kills += 1
+        with suppress(GatewayDown, GatewayRefused):
+            name, lease = self.gateway.leader()
+            if name == replica.name:
+                self._dead_leases.add(lease)
 
     @contextmanager
     def frozen(self, replica: Replica) -> Iterator[None]:

@@ -123,6 +123,21 @@ def test_a_copy_needs_a_cause() -> None:
     assert verdict_on((10, 20), twice, breaks=(5.0, 15.0)).wrong == 1
 
 
+def test_each_copy_needs_a_cause_of_its_own() -> None:
+    """A copy that was accepted in peace is recorded."""
+    thrice = "F1@10 F1@14 F1@18"
+    assert verdict_on((10,), thrice, breaks=(10.1,)).wrong == 1
+    assert verdict_on((10,), thrice, breaks=(10.1, 14.1)).wrong == 0
+
+
+def test_what_was_not_recorded_comes_again_in_its_order() -> None:
+    """Two of one alert, both accepted just before a kill; not so if the later one was recorded."""
+    twice = "F1@10 R2@10.2 F1@14 R2@14.2"
+    assert verdict_on((10, 10.1), twice, breaks=(10.3,)).wrong == 0
+    assert verdict_on((10, 10.1), twice, breaks=(9.1,)).wrong == 2
+    assert verdict_on((10, 13), "F1@10 R2@13 F1@14", breaks=(10.3,)).wrong == 1
+
+
 def test_what_was_recorded_long_ago_is_not_told_again() -> None:
     """A kill excuses what was accepted just before, not all that ever was."""
     assert verdict_on((10,), "F1@10 F1@31", breaks=(30.0,)).wrong == 1
