@@ -56,6 +56,8 @@ IN_FLIGHT = 2
 """Messages that a process may be about to send to one target when it is frozen."""
 
 _WRONG = 1.0
+_SOONER = 1e-6
+"""The price of a second of delay: of two ways to lay messages against edges, equally good, take that of less delay."""
 _OWN = "alertd-"
 
 
@@ -297,8 +299,9 @@ def _align(case: _Case) -> tuple[_Path, int]:
             rejected = _Step(news, at, place, place, place)
             _improve(reached, place, _Path(path.cost + _WRONG, rejected, path))
             for first, stop in _claims(case, place, news, at):
-                cost = case.skipped(place, first, case.edges[stop - 1])
-                cost += stop - first == 2 and case.is_late(first)
+                edge = case.edges[stop - 1]
+                lost = case.skipped(place, first, edge) + (stop - first == 2 and case.is_late(first))
+                cost = lost + _SOONER * case.delay(edge, at)
                 _improve(reached, stop, _Path(path.cost + cost, _Step(news, at, place, first, stop), path))
         best = reached
     place = min(best, key=lambda place: best[place].cost + case.tail(place))
