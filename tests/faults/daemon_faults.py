@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from tests.faults.replica import Replica
     from tests.faults.stage import Stage
+
+
+STAMP, LEADER = "/alertd/outbox/term", "/alertd/leader"
+"""The keys that say who wrote last of what was told, and who leads."""
 
 
 def _hasten(stage: Stage, dead: Replica) -> None:
@@ -101,6 +106,19 @@ def roll(stage: Stage) -> None:
             replica.start()
 
 
+def _check_fences(stage: Stage) -> None:
+    """Fail unless all that was ever written of what was told was written by who led at that moment."""
+    stamp, terms = stage.gateway.get_at(STAMP), set()
+    while stamp is not None:
+        term = json.loads(stamp.value)["revision"]
+        leader = stage.gateway.get_at(LEADER, stamp.revision)
+        assert leader is not None, f"nobody led at revision {stamp.revision}, and yet it was written"
+        assert leader.made_at == term, f"at revision {stamp.revision} the term {term} wrote, {leader.made_at} led"
+        terms.add(term)
+        stamp = stage.gateway.get_at(STAMP, stamp.revision - 1)
+    assert len(terms) > 1, "no two have led"
+
+
 def freeze_leader(stage: Stage) -> None:
     """Freeze the leader for longer than its lease, then let it go on: two believe that they lead."""
     stage.start()
@@ -112,6 +130,8 @@ def freeze_leader(stage: Stage) -> None:
                 wait_until(lambda: stage.leader() not in (None, leader), "another leads", LEASE + 10)
             stage.pause(1.5, 0.5)
         stage.pause(1.5, 1.0)
+    stage.calm()
+    _check_fences(stage)
 
 
 def freeze_leader_shortly(stage: Stage, times: int = 2) -> None:

@@ -44,6 +44,7 @@ class Pair(NamedTuple):
     value: bytes
     revision: int
     lease: int
+    made_at: int
 
 
 def _text(value: str | bytes) -> str:
@@ -58,6 +59,16 @@ def put_op(key: str, value: str | bytes, lease: int = 0) -> dict[str, Any]:
 def delete_op(key: str) -> dict[str, Any]:
     """Return the operation of a transaction that deletes a key."""
     return {"requestDeleteRange": {"key": _text(key)}}
+
+
+def _pair(answer: Mapping[str, Any]) -> Pair:
+    return Pair(
+        base64.b64decode(answer["key"]).decode(),
+        base64.b64decode(answer.get("value", "")),
+        int(answer["mod_revision"]),
+        int(answer.get("lease", 0)),
+        int(answer["create_revision"]),
+    )
 
 
 class Gateway:
@@ -128,15 +139,12 @@ class Gateway:
         """Return all keys that begin with `prefix`."""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         answer = self.call("kv/range", key=_text(prefix), range_end=_text(end), keys_only=keys_only)
-        return [
-            Pair(
-                base64.b64decode(pair["key"]).decode(),
-                base64.b64decode(pair.get("value", "")),
-                int(pair["mod_revision"]),
-                int(pair.get("lease", 0)),
-            )
-            for pair in answer.get("kvs", ())
-        ]
+        return [_pair(each) for each in answer.get("kvs", ())]
+
+    def get_at(self, key: str, revision: int = 0) -> Pair | None:
+        """Return one key as it is, or was at a revision; None if it was not there."""
+        answer = self.call("kv/range", key=_text(key), revision=str(revision))
+        return next((_pair(each) for each in answer.get("kvs", ())), None)
 
     def put(self, key: str, value: str | bytes, lease: int = 0) -> int:
         """Write a key and return the revision."""
