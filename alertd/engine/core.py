@@ -13,18 +13,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from alertd.engine.assignment import Assignment
 from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
 from alertd.engine.desk import Desk
 from alertd.engine.doubt import Doubt
 from alertd.engine.facts import describe_alert, describe_service, focus
 from alertd.engine.forecast import foresee, reach
-from alertd.engine.kinds import make_condition
 from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
 from alertd.engine.registry import Change, Instance, Registry, Service
 from alertd.engine.routing import Router
-from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
 from alertd.engine.timers import Timers
 from alertd.engine.told import Judged, Succession, of_channel, of_group
 from alertd.engine.wishes import Wishes
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.engine.alert import LiveAlert
-    from alertd.engine.conditions import Condition
-    from alertd.engine.rules import CompiledRule
     from alertd.model import Cause
 
 
@@ -65,10 +62,9 @@ class Engine:
         self._desk.mutes = Mutes(self._desk)
         self._dirty: dict[Service, dict[Instance, bool]] | None = None
         """While a gap is open: what was listed and is not judged, and whether it went up or down."""
-        self._unjudged: dict[Service, None] = {}
-        """Services that are new by name, or judged by new rules, and have not been looked at as a whole since."""
         self._is_listing = False
         """Whether the last event was found in a listing."""
+        self._assignment = Assignment(self._registry, self._desk)
         self._wishes = Wishes(self._desk)
         self._builtins = BuiltIns(self._desk)
         self._doubt = Doubt(self._desk, self._registry, self._builtins, self._judge_service)
@@ -134,7 +130,7 @@ class Engine:
         self._registry.gap_began = None
         self._registry.is_first_listing = False
         self.distrust()
-        self._judge_unjudged(now)
+        self._assignment.judge_unjudged(now)
         self._doubt.leave_gap(now)
         return self._finish(now)
 
@@ -227,7 +223,7 @@ class Engine:
             except Damaged as error:
                 damaged.append(error)
             else:
-                self._unjudged[service] = None
+                self._assignment.unjudged[service] = None
                 self._registry.is_first_listing = False
         self._doubt.resume(now)
         self._finish(now)
@@ -269,8 +265,7 @@ class Engine:
         """Tell people from now on, going on with what the last speaker told; return also what could not be read."""
         self._desk.speaks = True
         self._builtins.begin_to_speak(now)
-        rules = {rule.rule.name: rule for rule in self._rules}
-        judged = Judged(self._registry.services, rules, self._builtins.by_name)
+        judged = Judged(self._registry.services, self._assignment.rules, self._builtins.by_name)
         succession = Succession(self._desk, judged, now)
         damaged = []
         for take in (
@@ -350,16 +345,8 @@ class Engine:
 
         `cause` is that of the loss; None is the one that the instance went down with, if it is down.
         """
-        compiled = next((each for each in self._rules if each.rule.name == rule), None)
-        if compiled is None:
-            return NoForecast.UNKNOWN_RULE
-        if compiled not in self._index.matching(service):
-            return NoForecast.OTHER_SERVICE
-        known = self._registry.services.get(service)
-        if known is None:
-            known = Service(service)
-            known.expected, known.labels = self._specs.about(service)
-        return foresee(make_condition(compiled, known, self._desk), instance, cause, now)
+        condition = self._assignment.suppose(rule, service)
+        return condition if isinstance(condition, NoForecast) else foresee(condition, instance, cause, now)
 
     def reach(self, rule: BuiltIn) -> tuple[Alert, tuple[str, ...]]:
         """Return a built-in rule's alert on alertd as a whole, and whom it would tell; nobody while it is muted."""
@@ -369,8 +356,7 @@ class Engine:
 
     def match(self, service: Service) -> None:
         """Give a service its labels, expectation and conditions."""
-        service.expected, service.labels = self._specs.about(service.name)
-        self._give_conditions(service, self._index.matching(service.name))
+        self._assignment.match(service)
 
     def is_held(self, service: Service) -> bool:
         """Tell whether a service alert is under way, or it is not known what has become of an instance."""
@@ -384,8 +370,7 @@ class Engine:
         if self._dirty is not None:
             self._dirty.get(service, {}).pop(instance, None)
         if len(service.instances) == 1 and not service.is_named:
-            self._unjudged.pop(service, None)
-            self._leave(service, Reason.FORGOTTEN, now)
+            self._assignment.leave(service, Reason.FORGOTTEN, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -435,13 +420,6 @@ class Engine:
         for alert in touched:
             alert.relabel(now)
 
-    def _judge_unjudged(self, now: Instant) -> None:
-        """Judge the services of which more is to be judged than what happened to them."""
-        for service in self._unjudged:
-            for condition in service.conditions:
-                condition.judge_all(now)
-        self._unjudged.clear()
-
     def _finish(self, now: Instant) -> list[Action]:
         """Let deadlines pass (those of this very moment too) and hand over what has been decided."""
         self._pass_time(now)
@@ -457,60 +435,16 @@ class Engine:
         self._timers.run(now)
 
     def _install(self, ruleset: Ruleset, now: Instant | None = None) -> None:
-        self._rules = compile_rules(ruleset)
-        self._index = RuleIndex(self._rules)
-        self._specs = SpecIndex(ruleset.services)
         self._ruleset = ruleset
         self._desk.settings = ruleset.settings
         self._doubt.follow(ruleset.settings.registry)
         self._desk.calendar = Calendar(ruleset.windows, None if now is None else now.wall)
         self._desk.router = Router(ruleset, self._desk.calendar)
-        self._builtins.install(ruleset, self._specs.about(SELF)[1], now)
-        registry = self._registry
-        registry.forget_after = ruleset.settings.forget_after
-        named = dict.fromkeys((*self._index.named, *self._specs.named))
-        for service in list(registry.services.values()):
-            service.is_named = service.name in named
-            if now is not None:
-                self._rematch(service, now)
-        for name in named:
-            if name not in registry.services:
-                service = registry.service(name)
-                service.is_named = True
-                self._unjudged[service] = None
+        self._registry.forget_after = ruleset.settings.forget_after
+        self._assignment.install(ruleset, now)
+        self._builtins.install(ruleset, self._assignment.own_labels, now)
         if now is not None and self._dirty is None:
-            self._judge_unjudged(now)
-
-    def _rematch(self, service: Service, now: Instant) -> None:
-        """Judge a service by new rules, going on with what they have in common with the old."""
-        old = {condition.rule.rule.name: condition for condition in service.conditions}
-        service.expected, service.labels = self._specs.about(service.name)
-        self._give_conditions(service, self._index.matching(service.name))
-        for condition in service.conditions:
-            before = old.pop(condition.rule.rule.name, None)
-            if before is not None:
-                condition.take_over(before, now)
-        for gone in old.values():
-            self._end_all(gone, Reason.RULE_GONE, now)
-        if service.instances or service.is_named:
-            self._unjudged[service] = None
-        else:
-            self._leave(service, Reason.RULE_GONE, now)
-            del self._registry.services[service.name]
-
-    def _give_conditions(self, service: Service, rules: list[CompiledRule]) -> None:
-        service.conditions = tuple(make_condition(rule, service, self._desk) for rule in rules)
-        service.keeps_fields = any(condition.reads_fields for condition in service.conditions)
-
-    def _leave(self, service: Service, reason: Reason, now: Instant) -> None:
-        """End all that is judged about a service that is no longer known."""
-        for condition in service.conditions:
-            self._end_all(condition, reason, now)
-
-    def _end_all(self, condition: Condition, reason: Reason, now: Instant) -> None:
-        for alert in condition.alerts.values():
-            alert.end(reason, now)
-        condition.alerts.clear()
+            self._assignment.judge_unjudged(now)
 
 
 def _by_service(changes: Iterable[Change]) -> dict[Service, list[Change]]:
