@@ -28,6 +28,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from alertd import chronicle, duration, rulebook
 from alertd.bulletin import Bulletin
 from alertd.channels import LOOK_EVERY, ChannelWatch
+from alertd.chronicle import Chronicle
 from alertd.collector import settle_memory
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
@@ -139,6 +140,7 @@ class Daemon:
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
+        self._chronicle = Chronicle(lambda seconds, end: asyncio.get_running_loop().call_later(seconds, end))
         self._people: People | None = None
         self._rulebook: rulebook.Rulebook | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
@@ -344,7 +346,7 @@ class Daemon:
             self._hand_on(action)
         if actions:
             if self._judged.is_set() or self._has_recalled:
-                chronicle.log_actions(actions)
+                self._chronicle.log(actions)
             if self._people is not None:
                 self._people.heed(actions)
             if self._speaker is not None and self._speaker.speaks:
