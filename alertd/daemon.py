@@ -27,6 +27,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, duration, rulebook
 from alertd.bulletin import Bulletin
+from alertd.bustle import Bustle
 from alertd.channels import LOOK_EVERY, ChannelWatch
 from alertd.chronicle import Chronicle
 from alertd.collector import settle_memory
@@ -41,6 +42,7 @@ from alertd.etcd.formats import Formats
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.rush import Rush
 from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
@@ -134,6 +136,7 @@ class Daemon:
         self._engine = Engine(ruleset, settings.prefix.encode())
         listeners = Listeners(self._report, self._mark_letters, self._may_send, observe_step)
         self._post = Post(read_clock, listeners)
+        self._bustle = Bustle(self._post)
         self._speaker: Speaker | None = None
         self._outage: Outage | None = None
         self._election: Election | None = None
@@ -188,14 +191,15 @@ class Daemon:
         state = StateDir(self.settings.state_dir)
         watch = self._watch = Watch(client, self.settings.prefix.encode(), trouble=self._trouble)
         sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
-        mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
+        rush = Rush(self._bustle.is_on)
+        mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock, rush=rush)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST), shell)
-        keeper = Keeper(self._engine, store, watch, read_clock)
+        keeper = Keeper(self._engine, store, watch, read_clock, rush=rush)
         orders = Orders(client, self.settings.namespace)
         self._note_ruleset()
         self._people = People(self._engine, self._do, orders.spend, read_clock)
@@ -345,6 +349,7 @@ class Daemon:
         for action in actions:
             self._hand_on(action)
         if actions:
+            self._bustle.note()
             if self._judged.is_set() or self._has_recalled:
                 self._chronicle.log(actions)
             if self._people is not None:
