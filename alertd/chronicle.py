@@ -1,7 +1,7 @@
 """What the daemon's log says of what happened, what was decided and what was delivered.
 
-A storm must not drown the log, nor the log slow the daemon down in a storm: of a batch with many actions of a kind, the
-first are logged one by one and the rest as a number.
+A storm must not drown the log, nor the log slow the daemon down in a storm: of many actions of a kind at one moment,
+however many batches they come in, the first are logged one by one and the rest as a number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import structlog
 from alertd.model import CAUSE_IN_WORDS, Decision, Lifted, Notification, Reason, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from alertd.delivery.lane import Delivery
     from alertd.errors import Problem
@@ -23,23 +23,43 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("alertd")
 
 ONE_BY_ONE = 20
-"""Actions of one kind that one batch logs one by one."""
+"""Actions of one kind that are logged one by one of a moment."""
+
+MOMENT = 1.0
+"""Seconds from the first action of a moment to its end."""
 
 _QUIET = frozenset({Reason.TOLD, Reason.SUPPRESSED_FLAPPING})
 """Said by the notification itself, or for ever again while something flaps: for debugging only."""
 
 
-def log_actions(actions: Sequence[Action]) -> None:
-    """Log what the engine answered at once."""
-    seen: Counter[type[Action]] = Counter()
-    for action in actions:
-        kind = type(action)
-        seen[kind] += 1
-        if seen[kind] <= ONE_BY_ONE:
-            _log_action(action)
-    for kind, number in seen.items():
-        if number > ONE_BY_ONE:
-            _log.info("and more of the same moment", what=kind.__name__.lower(), number=number - ONE_BY_ONE)
+class Chronicle:
+    """Logs what the engine answers; `later` calls a function so many seconds from now."""
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        self._later = later
+        self._seen: Counter[type[Action]] = Counter()
+        """The actions of this moment by their kind."""
+
+    def log(self, actions: Sequence[Action]) -> None:
+        """Log what the engine answered at once."""
+        if not self._seen and actions:
+            self._later(MOMENT, self._end)
+        seen = self._seen
+        if all(seen[kind] >= ONE_BY_ONE for kind in set(map(type, actions))):
+            seen.update(map(type, actions))
+            return
+        for action in actions:
+            kind = type(action)
+            seen[kind] += 1
+            if seen[kind] <= ONE_BY_ONE:
+                _log_action(action)
+
+    def _end(self) -> None:
+        """Log how many there were besides at the moment that ends."""
+        seen, self._seen = self._seen, Counter()
+        for kind, number in seen.items():
+            if number > ONE_BY_ONE:
+                _log.info("and more of the same moment", what=kind.__name__.lower(), number=number - ONE_BY_ONE)
 
 
 def log_delivery(delivery: Delivery) -> None:

@@ -27,7 +27,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, duration, rulebook
 from alertd.bulletin import Bulletin
+from alertd.bustle import Bustle
 from alertd.channels import LOOK_EVERY, ChannelWatch
+from alertd.chronicle import Chronicle
 from alertd.collector import settle_memory
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
@@ -40,6 +42,7 @@ from alertd.etcd.formats import Formats
 from alertd.etcd.mirror import Mirror
 from alertd.etcd.orders import Orders
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.rush import Rush
 from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Step, Watch
@@ -132,12 +135,14 @@ class Daemon:
         self._engine = Engine(ruleset, settings.prefix.encode())
         listeners = Listeners(self._report, self._mark_letters, self._may_send, observe_step)
         self._post = Post(read_clock, listeners)
+        self._bustle = Bustle(self._post)
         self._speaker: Speaker | None = None
         self._outage: Outage | None = None
         self._election: Election | None = None
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
+        self._chronicle = Chronicle(lambda seconds, end: asyncio.get_running_loop().call_later(seconds, end))
         self._people: People | None = None
         self._rulebook: rulebook.Rulebook | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
@@ -187,14 +192,15 @@ class Daemon:
         state = StateDir(self.settings.state_dir)
         watch = self._watch = Watch(client, self.settings.prefix.encode(), trouble=self._trouble)
         sheets = Sheets(self._engine, self._mentions, lambda: self._ruleset.settings.timezone, read_clock)
-        mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock)
+        rush = Rush(self._bustle.is_on)
+        mirror = self._mirror = Mirror(client, namespace + b"alerts/", sheets, read_clock, rush=rush)
         election = self._election = Election(client, namespace + b"leader", self.settings.replica, read_clock)
         lookout = Lookout(watch, election, self._engine, self._trouble, read_clock(), read_clock)
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send, self._doubt)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
         self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST, read_clock), shell)
-        keeper = Keeper(self._engine, store, watch, read_clock)
+        keeper = Keeper(self._engine, store, watch, read_clock, rush=rush)
         orders = Orders(client, self.settings.namespace)
         self._note_ruleset()
         self._people = People(self._engine, self._do, orders.spend, read_clock)
@@ -352,8 +358,9 @@ class Daemon:
         for action in actions:
             self._hand_on(action)
         if actions:
+            self._bustle.note()
             if self._judged.is_set() or self._has_recalled:
-                chronicle.log_actions(actions)
+                self._chronicle.log(actions)
             if self._people is not None:
                 self._people.heed(actions)
             if self._speaker is not None and self._speaker.speaks:

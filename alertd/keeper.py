@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -23,12 +22,14 @@ from alertd.engine.memory import Dial
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.rush import Rush
 from alertd.etcd.watch import Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alertd.engine.core import Engine
+    from alertd.engine.memory import Record
     from alertd.etcd.election import Term
     from alertd.etcd.store import Documents, Store
     from alertd.etcd.watch import Watch
@@ -46,13 +47,19 @@ _FOLLOW_EVERY = 60.0
 """Seconds after which the checkpoint follows events that changed nothing."""
 
 _AT_ONCE = 50
-"""Services in one transaction."""
+"""Services in one transaction, at most."""
+
+_ROOM = 5_000
+"""Instances that those of one transaction have together, or the last alone."""
 
 _MANY = 10
 """Services that are touched at once when much happens: then those go first who tell people."""
 
 _AT_LATEST = 4
 """Rounds that may be put off for that, one after the other."""
+
+_PATIENCE = 20.0
+"""Seconds for which a round of that many lets a rush pass."""
 
 
 class _Place(NamedTuple):
@@ -67,11 +74,14 @@ class _Place(NamedTuple):
 class Keeper:
     """Keeps what an engine knows in a store, and gives it back."""
 
-    def __init__(self, engine: Engine, store: Store, watch: Watch, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, watch: Watch, clock: Callable[[], Instant], *, rush: Rush | None = None
+    ) -> None:
         self._engine = engine
         self._store = store
         self._watch = watch
         self._clock = clock
+        self._rush = rush or Rush()
         self._touched: dict[str, None] = {}
         self._written = _Place(0, 0, 0, 0)
         self._seen = 0
@@ -156,20 +166,42 @@ class Keeper:
         return not self._put_off
 
     async def _write(self, term: Term) -> None:
-        """Write the services that were touched, then up to which revision that is all."""
+        """Write the services that were touched, then up to which revision that is all; a gap breaks it off."""
         counters = self._watch.counters
         place = _Place(self._watch.resume_after, self._watch.cluster_id, counters.events, counters.histories)
+        until = time.monotonic() + _PATIENCE
         while self._touched:
-            names = list(islice(self._touched, _AT_ONCE))
-            records = self._engine.remember(self._clock(), names)
+            if len(self._touched) > _MANY:
+                await self._rush.wait(until)
+            records = await self._remember_some()
+            if not records:
+                return
             await self._store.commit(term, {STATE + name: record for name, record in records.items()})
-            for name in names:
+            for name in records:
                 self._touched.pop(name, None)
         if place.revision and place[:2] != self._written[:2]:
             at = Dial(self._clock()).write(self._clock())
             content = {"revision": place.revision, "cluster": place.cluster_id, "at": at}
             await self._store.commit(term, {CHECKPOINT: content})
         self._written = place
+
+    async def _remember_some(self) -> dict[str, Record | None]:
+        """Return what is to be known of as many services as one transaction takes, none while a gap is open."""
+        records: dict[str, Record | None] = {}
+        room = _ROOM
+        for name in list(self._touched)[:_AT_ONCE]:
+            if self._engine.is_catching_up:
+                break
+            records |= self._engine.remember(self._clock(), [name])
+            room -= _instances_in(records[name])
+            if room <= 0:
+                break
+            await asyncio.sleep(0)
+        return records
+
+
+def _instances_in(record: Record | None) -> int:
+    return 0 if record is None else len(record["up"]) + len(record.get("down", ()))
 
 
 def _bookmark_of(checkpoint: dict[str, Any], keys: list[bytes], now: Instant) -> Bookmark | None:

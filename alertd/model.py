@@ -321,8 +321,7 @@ class ServiceFacts:
     """The latest transitions, oldest first, at most 20."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """A snapshot of one (rule, target).
 
     `since` is when it began to fire (or to be pending), `until` when it ended, `cause` that of the transition that
@@ -409,8 +408,7 @@ class Notification:
     """Of an escalated message: who was told before, and when, the first first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about an alert, and why; also every decision not to notify."""
 
     at: Instant

@@ -12,7 +12,7 @@ Invariant: whoever told the beginning tells the end, also after a restart.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -201,9 +201,9 @@ class Outage:
         if not is_over:
             trouble = f": {told['trouble']}" if told.get("trouble") else ""
             words = (f"services are not watched{trouble}",)
-            return replace(alert, state=AlertState.FIRING, since=since, until=None, values=words)
+            return alert._replace(state=AlertState.FIRING, since=since, until=None, values=words)
         words = (f"etcd is back after {span(end.mono - since.mono)}",)
-        return replace(alert, state=AlertState.INACTIVE, since=since, until=end, values=words)
+        return alert._replace(state=AlertState.INACTIVE, since=since, until=end, values=words)
 
 
 def _id(mark: str, channel: str, kind: Kind) -> str:

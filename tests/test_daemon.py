@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ KEY = b"/services/apache/a"
 RULES = "rules: [{name: lost, service: '*', when: {instance: down}}]\n"
 
 
-def missed_after(tmp_path: Path, away: float, *, is_start: bool) -> set[str]:
+async def missed_after(tmp_path: Path, away: float, *, is_start: bool) -> set[str]:
     """Return the rules of which an alert fires if a key is found gone after a gap of so many seconds."""
     (tmp_path / "a.yaml").write_text(RULES)
     seen: list[object] = []
@@ -39,4 +40,4 @@ def test_losses_found_after_etcd_was_away_are_doubted(
     tmp_path: Path, away: float, *, is_start: bool, fires: set[str]
 ) -> None:
     """For longer than `unreachable_after`; at the start it was the daemon that was away."""
-    assert missed_after(tmp_path, away, is_start=is_start) == fires
+    assert asyncio.run(missed_after(tmp_path, away, is_start=is_start)) == fires

@@ -13,6 +13,7 @@ from alertd import keeper as keeping
 from alertd.engine.core import Engine
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
+from alertd.etcd.rush import Rush
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Watch
 from alertd.keeper import CHECKPOINT, STATE, Keeper
@@ -40,7 +41,8 @@ class Life:
         self.engine = Engine(ruleset(rule(service="*", flap=False)), self.prefix)
         self.store = Store(client, namespace)
         self.watch = Watch(client, self.prefix)
-        self.keeper = Keeper(self.engine, self.store, self.watch, now)
+        self.is_rushed = False
+        self.keeper = Keeper(self.engine, self.store, self.watch, now, rush=Rush(lambda: self.is_rushed))
         self.actions: list[Action] = []
         self.is_judged = False
         self.tasks: list[asyncio.Task[None]] = []
@@ -266,5 +268,27 @@ def test_another_cluster_is_given_all_that_is_known(etcd: EtcdServer, monkeypatc
                 await only.lead()
                 await only.keeps(1)
             assert set(await only.kept()) == {CHECKPOINT, STATE + "pay"}
+
+    run(story())
+
+
+def test_many_services_let_a_rush_pass(shared_etcd: EtcdServer, prefix: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the checkpoint too; what one has room for goes in several transactions, and all is there in the end."""
+    quickly(monkeypatch)
+    monkeypatch.setattr(keeping, "_ROOM", 3)
+
+    async def story() -> None:
+        async with lives(shared_etcd, prefix, 1) as (life,):
+            await life.begin()
+            await life.lead()
+            life.is_rushed = True
+            for number in range(12):
+                await life.put(f"s{number}/a")
+            await until(lambda: len(life.transitions) == 12, "all are seen")
+            await asyncio.sleep(0.3)
+            assert not any(name.startswith(STATE) for name in await life.kept())
+            life.is_rushed = False
+            await life.keeps(life.watch.resume_after)
+            assert len(await life.kept()) == 13
 
     run(story())

@@ -51,7 +51,7 @@ def _of_rule(rule: Rule, ruleset: Ruleset, labels: frozenset[str]) -> Iterator[P
         made_up = _notification(rule, ruleset, kind)
         (entry,), (service,) = made_up.entries, made_up.services.values()
         seen.append(variables.for_alert(entry.alert, service, _times(ruleset), _NOW))
-        firm = frozenset(variables.for_alert(replace(entry.alert, instance=None), service, _times(ruleset), _NOW))
+        firm = frozenset(variables.for_alert(entry.alert._replace(instance=None), service, _times(ruleset), _NOW))
     has_fields = sample.judges_instances(rule.when)
     for key, source in (("summary", rule.summary), ("description", rule.description)):
         names = template.names_in(source)
@@ -94,7 +94,7 @@ def _messages(ruleset: Ruleset) -> Iterator[Mapping[str, Any]]:
     for rule in first.values():
         for kind in _KINDS:
             told = _notification(rule, ruleset, kind)
-            without_fields = tuple(Entry(each.kind, replace(each.alert, instance=None)) for each in told.entries)
+            without_fields = tuple(Entry(each.kind, each.alert._replace(instance=None)) for each in told.entries)
             firm = variables.for_message(replace(told, entries=without_fields), _times(ruleset)).keys()
             yield {name: text for name, text in variables.for_message(told, _times(ruleset)).items() if name in firm}
 

@@ -16,14 +16,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from alertd.engine.flap import FlapCounter
-from alertd.engine.membership import Membership
+from alertd.engine.membership import NOBODY, Membership
 from alertd.engine.timers import Timer, stop
 from alertd.model import AlertState, Cause, Instant, Kind, Mute, Reason
 
 if TYPE_CHECKING:
     from alertd.engine.conditions import Condition
-    from alertd.engine.desk import Desk
     from alertd.engine.registry import Instance
+    from alertd.engine.routing import Way
     from alertd.engine.rules import CompiledRule
     from alertd.model import Ack
 
@@ -57,7 +57,7 @@ def alert_id(rule: str, service: str, instance: str | None, per: str | None) -> 
 class LiveAlert:
     """One alert.
 
-    `target` is what it speaks of, in words. `holds` is the condition; `cause` that of its last turn, `fault` that of
+    `holds` is the condition; `cause` that of its last turn, `fault` that of
     its last turn to true, which is what matchers see. `episode` counts the firings, `since` and `until` are those of
     the last one; `revision` is that of the last turn. `ending` says as what it ended for good. `is_inhibited` holds
     also while a silence mutes it besides; `not_before` (monotonic seconds) is until when what was inhibited waits.
@@ -91,7 +91,6 @@ class LiveAlert:
         "settle_timer",
         "since",
         "state",
-        "target",
         "until",
     )
 
@@ -100,12 +99,8 @@ class LiveAlert:
         self.instance = instance
         self.per = per
         name = instance.name if instance is not None else None
-        service = condition.service.name
-        self.id = alert_id(self.rule.rule.name, service, name, per)
-        self.target = service if name is None else f"{service}/{name}"
-        if per is not None:
-            self.target = f"{service} ({condition.per_field}={per})"
-        self._desk: Desk = condition.desk
+        self.id = alert_id(condition.rule.rule.name, condition.service.name, name, per)
+        desk = self._desk = condition.desk
         self.state = AlertState.INACTIVE
         self.holds = self.flapping = self.is_brief = self.is_inhibited = False
         self.pending_since: Instant | None = None
@@ -116,8 +111,8 @@ class LiveAlert:
         self.fault: Cause | None = None
         self.reason: Reason | None = None
         self.revision = 0
-        self.episode = self._desk.episodes.get(self.id, self._desk.first_episode)
-        self.memberships: list[Membership] = []
+        self.episode = desk.episodes.get(self.id, desk.first_episode)
+        self.memberships: tuple[Membership, ...] = ()
         self.muted: Mute | None = None
         self.ending: Kind | None = None
         self.not_before = -inf
@@ -125,6 +120,14 @@ class LiveAlert:
         self.for_timer: Timer | None = None
         self.keep_timer: Timer | None = None
         self.settle_timer: Timer | None = None
+
+    @property
+    def target(self) -> str:
+        """What it speaks of, in words."""
+        service = self.condition.service.name
+        if self.instance is not None:
+            return f"{service}/{self.instance.name}"
+        return service if self.per is None else f"{service} ({self.condition.per_field}={self.per})"
 
     @property
     def rule(self) -> CompiledRule:
@@ -358,26 +361,36 @@ class LiveAlert:
         or all if nobody who is still there knows.
         """
         desk = self._desk
+        if not self.memberships:
+            self.memberships = tuple(self._set_out(way) for way in desk.router.ways(self))
+            return
         owed = {channel for member in self.memberships for channel in member.owed}
         knows = {channel for member in self.memberships for channel in member.beliefs}
         tells_all = is_news or not any(desk.router.has(channel) for channel in knows)
         left = {member.group: member for member in self.memberships}
-        self.memberships = []
+        memberships = []
         for way in desk.router.ways(self):
             group = desk.group(way, self)
             member = left.pop(group, None) or Membership(self, group)
             member.steps, member.steps_done = way.steps, 0
-            member.owed = {name: None for name in way.channels if name not in knows and (tells_all or name in owed)}
-            self.memberships.append(member)
+            member.owed = tuple(name for name in way.channels if name not in knows and (tells_all or name in owed))
+            memberships.append(member)
+        self.memberships = tuple(memberships)
         for group, member in left.items():
             self.memberships[0].inherit(member)
             self.memberships[0].group.succeed(group)
             group.drop(member)
 
+    def _set_out(self, way: Way) -> Membership:
+        """Take a way on which nobody knows of it, or is owed anything yet."""
+        member = Membership(self, self._desk.group(way, self))
+        member.steps, member.owed = way.steps, way.channels
+        return member
+
     def unlearn(self, now: Instant) -> None:
         """Take it that nobody was told of it; while it stands, all are owed that."""
-        for member in list(self.memberships):
-            member.beliefs.clear()
+        for member in self.memberships:
+            member.beliefs = NOBODY
             member.steps_done = 0
         if self.ending is not None:
             self._waive()
@@ -393,30 +406,30 @@ class LiveAlert:
 
     def change_news(self, now: Instant, since: Instant | None = None) -> None:
         """Compare what is true with what was told; it has been true `since` then, or from now on."""
-        for member in list(self.memberships):
+        for member in self.memberships:
             member.reconsider(now, since or now)
         self.follow_up(now)
 
     def follow_up(self, now: Instant) -> None:
         """Leave the groups that have nothing more to tell of it, and see when the others are to remind of it."""
-        for member in list(self.memberships):
+        for member in self.memberships:
             if member.is_idle:
-                self.memberships.remove(member)
+                self.memberships = tuple(each for each in self.memberships if each is not member)
                 member.group.drop(member)
                 if not self.memberships:
                     self._desk.let_go(self, now)
-            else:
+            elif member.beliefs:
                 member.group.chase(member, now)
 
     def _waive(self) -> None:
         """Owe nobody any more that it fired."""
         for member in self.memberships:
-            member.owed.clear()
+            member.owed = ()
 
     def discharge(self, channel: str) -> None:
         """Owe a channel nothing any more, whichever group it was owed by."""
         for member in self.memberships:
-            member.owed.pop(channel, None)
+            member.discharge(channel)
 
     def member_about(self, channel: str) -> Membership | None:
         """Return the membership that has told a channel, or is to tell it."""

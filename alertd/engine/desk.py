@@ -96,10 +96,10 @@ class Desk:
 
     def group(self, way: Way, alert: LiveAlert) -> Group:
         """Return the group that an alert belongs to on its way."""
-        key, labels = self.place(way, alert)
+        key = (way.key, *alert.condition.values_of(way.route.group_by, alert))
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(key, labels, self)
+            group = self.groups[key] = Group(key, _labels_of(way, key), self)
         group.route = way.route
         return group
 
@@ -113,9 +113,8 @@ class Desk:
 
     def place(self, way: Way, alert: LiveAlert) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the key of the group that an alert belongs to on its way, and what that is grouped by."""
-        names = way.route.group_by
-        values = alert.condition.values_of(names, alert)
-        return (way.key, *values), dict(zip(names, values, strict=True))
+        key = (way.key, *alert.condition.values_of(way.route.group_by, alert))
+        return key, _labels_of(way, key)
 
     def ack_of(self, alert: LiveAlert) -> Ack | None:
         """Return who has taken on this firing of an alert, if anybody."""
@@ -128,8 +127,9 @@ class Desk:
 
     def decide(self, alert: LiveAlert, reason: Reason, now: Instant, detail: str = "") -> None:
         """Leave a decision about an alert as an action; whatever it is, the alert is to be remembered anew."""
-        self.touched[alert.condition.service.name] = None
-        text = alert.rule.text
+        condition = alert.condition
+        self.touched[condition.service.name] = None
+        text = condition.rule.text
         self.out.append(Decision(now, alert.id, text.name, text.source, alert.target, reason, detail))
 
     def rehome(self, now: Instant) -> None:
@@ -139,7 +139,11 @@ class Desk:
 
     def join(self, member: Membership) -> None:
         """Take note that an alert takes part in a group."""
-        self._members.setdefault(member.alert.condition.service.name, {})[member] = None
+        name = member.alert.condition.service.name
+        members = self._members.get(name)
+        if members is None:
+            members = self._members[name] = {}
+        members[member] = None
 
     def leave(self, member: Membership) -> None:
         """Take note that it does no longer."""
@@ -201,7 +205,7 @@ class Desk:
         for before in self._ended.get(alert.id, ()):
             if before.ending is Kind.RESOLVED:
                 alert.since, alert.until, alert.reason = before.since, before.until, before.reason
-                alert.memberships, before.memberships = before.memberships, []
+                alert.memberships, before.memberships = before.memberships, ()
                 for member in alert.memberships:
                     member.alert = alert
         if alert.memberships:
@@ -226,3 +230,8 @@ class Desk:
         if owing:
             self._ended[alert_id] = owing
         return len(owing) < len(ended)
+
+
+def _labels_of(way: Way, key: tuple[str, ...]) -> dict[str, str]:
+    """Return what the group of that key is grouped by."""
+    return dict(zip(way.route.group_by, key[1:], strict=True))

@@ -17,6 +17,7 @@ from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
+from alertd.engine.membership import NOBODY
 from alertd.engine.message import Part
 from alertd.engine.timers import Timer, stop
 from alertd.model import Kind
@@ -172,9 +173,9 @@ class Group:
         """Owe nobody what is over and was told before this engine spoke."""
         for member in self.members:
             alert = member.alert
-            for channel in list(member.owed) if not alert.is_standing else ():
+            for channel in member.owed if not alert.is_standing else ():
                 if channel not in member.beliefs and alert.revision <= self.through.get(channel, -1):
-                    del member.owed[channel]
+                    member.discharge(channel)
 
     def leave_if_empty(self) -> None:
         """Go in time, if it has no members."""
@@ -205,8 +206,7 @@ class Group:
             if now.mono < since + keeps:
                 _arm(self._tell, since + keeps, self.desk)
             else:
-                member.owed.clear()
-                member.beliefs.clear()
+                member.owed, member.beliefs = (), NOBODY
                 self._news.pop(member)
                 member.alert.follow_up(now)
 

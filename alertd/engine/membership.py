@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from alertd.model import AlertState, Kind, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from alertd.engine.alert import LiveAlert
     from alertd.engine.group import Group
     from alertd.engine.routing import Step
@@ -31,11 +33,46 @@ class Belief(NamedTuple):
     since: Instant | None
 
 
+NOBODY: Mapping[str, Belief] = {}
+"""What is believed where nobody knows of anything."""
+
+
+class Turn:
+    """What a channel is told at one moment: members of which it believed the same go on sharing what it believes."""
+
+    __slots__ = ("_after", "_before", "_what", "channel", "now")
+
+    def __init__(self, channel: str, now: Instant) -> None:
+        self.channel = channel
+        self.now = now
+        self._before = self._after = NOBODY
+        self._what: tuple[Kind, bool] | None = None
+
+    def beliefs_after(self, member: Membership, kind: Kind) -> Mapping[str, Belief]:
+        """Return what is believed of a member once the channel was told `kind`, of a reminder nothing new."""
+        what = (kind, member.is_firing)
+        if self._before is not member.beliefs or self._what != what:
+            self._before, self._what = member.beliefs, what
+            self._after = self._judge(kind, is_firing=what[1])
+        return self._after
+
+    def _judge(self, kind: Kind, *, is_firing: bool) -> Mapping[str, Belief]:
+        beliefs, channel = self._before, self.channel
+        before = beliefs.get(channel)
+        since = before.since if before is not None else None
+        if kind is Kind.FLAPPING:
+            return {**beliefs, channel: Belief(kind, since)}
+        if kind in _BEGINS and is_firing:
+            return {**beliefs, channel: Belief(Kind.FIRING, since or self.now)}
+        return beliefs if kind is Kind.REMINDER else without(beliefs, channel)
+
+
 class Membership:
     """One alert in one group.
 
     `owed` are the channels to tell that it fires, or flaps, and that do not know yet; `beliefs` is what the others
-    know. `steps` are those of its route's escalation, of which `steps_done` have been taken.
+    know. Both are replaced, never changed, since the members of a group share them. `steps` are those of its route's
+    escalation, of which `steps_done` have been taken.
     """
 
     __slots__ = ("alert", "beliefs", "group", "owed", "steps", "steps_done")
@@ -43,8 +80,8 @@ class Membership:
     def __init__(self, alert: LiveAlert, group: Group) -> None:
         self.alert = alert
         self.group = group
-        self.beliefs: dict[str, Belief] = {}
-        self.owed: dict[str, None] = {}
+        self.beliefs = NOBODY
+        self.owed: tuple[str, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self.steps_done = 0
         group.members[self] = None
@@ -63,11 +100,11 @@ class Membership:
     def is_pressing(self, at: float) -> bool:
         """Tell whether, at `at` (monotonic seconds), people are to be reminded of it, and others told of it."""
         alert = self.alert
-        if at < alert.not_before:
+        if not self.beliefs or at < alert.not_before:
             return False
-        if alert.state is not AlertState.FIRING or alert.flapping or alert.muted is not None or not self.told:
+        if alert.state is not AlertState.FIRING or alert.flapping or alert.muted is not None:
             return False
-        return alert.ack is None
+        return bool(self.told) and alert.ack is None
 
     @property
     def told(self) -> list[str]:
@@ -96,8 +133,12 @@ class Membership:
 
     def news(self) -> list[tuple[str, Kind]]:
         """Return what is to be told, and to which channel."""
-        found = ((channel, self.difference(channel)) for channel in (*self.beliefs, *self.owed))
-        return [(channel, kind) for channel, kind in found if kind is not None]
+        news = []
+        for channel in (*self.beliefs, *self.owed):
+            kind = self.difference(channel)
+            if kind is not None:
+                news.append((channel, kind))
+        return news
 
     def reconsider(self, now: Instant, since: Instant) -> None:
         """Let the difference, if there is one, be told in its time."""
@@ -135,16 +176,10 @@ class Membership:
 
     # --- what was told -----------------------------------------------------------------------------------------------
 
-    def note_told(self, channel: str, kind: Kind, now: Instant) -> None:
+    def note_told(self, kind: Kind, turn: Turn) -> None:
         """Take note that a channel was told `kind`."""
-        before = self.beliefs.get(channel)
-        since = before.since if before is not None else None
-        if kind is Kind.FLAPPING:
-            self.beliefs[channel] = Belief(kind, since)
-        elif kind in _BEGINS and self.alert.state is AlertState.FIRING:
-            self.beliefs[channel] = Belief(Kind.FIRING, since or now)
-        elif kind is not Kind.REMINDER:
-            self.beliefs.pop(channel, None)
+        channel = turn.channel
+        self.beliefs = turn.beliefs_after(self, kind)
         if kind is not Kind.REMINDER:
             self.alert.discharge(channel)
         if not self.beliefs:
@@ -157,13 +192,18 @@ class Membership:
     def note_unwanted(self, channel: str, kind: Kind) -> None:
         """Take note that a channel does not want `kind`, or is gone: an end counts as told, a beginning as not owed."""
         if kind in (Kind.RESOLVED, Kind.FORGOTTEN):
-            self.beliefs.pop(channel, None)
-        self.owed.pop(channel, None)
+            self.beliefs = without(self.beliefs, channel)
+        self.discharge(channel)
         self.group.note_told()
+
+    def discharge(self, channel: str) -> None:
+        """Owe a channel nothing any more."""
+        if channel in self.owed:
+            self.owed = tuple(name for name in self.owed if name != channel)
 
     def inherit(self, other: Membership) -> None:
         """Go on with what another group told of the same alert."""
-        self.beliefs.update(other.beliefs)
+        self.beliefs = {**self.beliefs, **other.beliefs}
         self.group.note_told()
 
     # --- escalation --------------------------------------------------------------------------------------------------
@@ -182,3 +222,10 @@ class Membership:
             return None
         step = self.steps[self.steps_done]
         return first_told + step.after, step
+
+
+def without(beliefs: Mapping[str, Belief], channel: str) -> Mapping[str, Belief]:
+    """Return what is believed by the others."""
+    if channel not in beliefs:
+        return beliefs
+    return {name: belief for name, belief in beliefs.items() if name != channel} or NOBODY

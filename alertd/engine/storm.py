@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from alertd.engine.membership import Turn
 from alertd.engine.message import Part, compose, compose_digest
 from alertd.engine.timers import Timer
 from alertd.model import Instant, Kind, Reason
@@ -161,9 +162,10 @@ class Outlet:
         return None
 
     def _note_told(self, parts: Iterable[Part], now: Instant) -> None:
-        for part in parts:
-            self._desk.decide(part.member.alert, Reason.TOLD, now, f"{part.kind} to {self._channel}")
-            part.member.note_told(self._channel, part.kind, now)
+        turn = Turn(self._channel, now)
+        for member, kind in parts:
+            self._desk.decide(member.alert, Reason.TOLD, now, f"{kind} to {self._channel}")
+            member.note_told(kind, turn)
 
 
 def _is_about_self(parts: Sequence[Part]) -> bool:

@@ -72,7 +72,7 @@ def of_group(group: Group, now: Instant) -> Record | None:
                 (channel, str(belief.kind), None if belief.since is None else dial.write(belief.since))
                 for channel, belief in member.beliefs.items()
             ),
-            tuple(member.owed),
+            member.owed,
             member.steps_done,
         )
         number = beliefs.setdefault(known, len(beliefs))
@@ -276,13 +276,12 @@ class Succession:
         member = next((each for each in alert.memberships if each.group is group), None)
         if member is None:
             member = Membership(alert, group)
-            alert.memberships.append(member)
-        member.beliefs = dict(told.beliefs)
-        member.owed = dict.fromkeys(told.owed)
+            alert.memberships = (*alert.memberships, member)
+        member.beliefs, member.owed = told.beliefs, tuple(dict.fromkeys(told.owed))
         member.steps_done = told.steps_done
         for other in alert.memberships:
             for channel in told.beliefs:
-                other.owed.pop(channel, None)
+                other.discharge(channel)
         self._learned[alert] = told
         if alert.ending is not None:
             self._desk.bury(alert)

@@ -2,7 +2,7 @@
 
 The daemon marks what may have changed; whoever leads writes it, coalesced and in transactions that hold only while it
 leads. What is marked is looked up when its turn comes, so that of many changes only the last is written, and nothing if
-that is what etcd has. Where etcd refuses or is away, the marks stay.
+that is what etcd has. Where etcd refuses or is away, the marks stay. Many let a rush pass.
 
 Invariant: once a term has begun and nothing is marked, the documents are those that the source has, but for those of a
 newer format, which are left alone.
@@ -23,6 +23,7 @@ from alertd.errors import EtcdRefused, EtcdUnavailable
 from alertd.etcd.client import delete_op, put_op
 from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.rush import Rush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,15 +65,17 @@ class MirrorSettings:
     """How writing goes.
 
     `every` is the least pause between two rounds, `retry_cap` the longest after a failure, both in seconds. Where a
-    `crowd` of documents is marked at once, its writing begins `crowd_pause` seconds later, sooner for fewer. A
-    transaction has at most so many `operations` (etcd takes 128) and so many `transaction_bytes` (etcd takes 1.5
-    MiB), and no document is larger than `document_bytes`.
+    `crowd` of documents is marked at once, its writing begins `crowd_pause` seconds later, sooner for fewer, and lets a
+    rush pass for up to `patience` seconds, if it is more than one transaction. A transaction has at most so many
+    `operations` (etcd takes 128) and so many `transaction_bytes` (etcd takes 1.5 MiB), and no document is larger than
+    `document_bytes`.
     """
 
     every: float = 0.2
     retry_cap: float = 5.0
     crowd: int = 2_000
     crowd_pause: float = 2.0
+    patience: float = 20.0
     operations: int = 100
     transaction_bytes: int = 512 << 10
     document_bytes: int = 1 << 20
@@ -88,12 +91,15 @@ class Mirror:
         source: Source,
         clock: Callable[[], Instant],
         settings: MirrorSettings | None = None,
+        *,
+        rush: Rush | None = None,
     ) -> None:
         self._client = client
         self._prefix = prefix
         self._source = source
         self._clock = clock
         self._settings = settings or MirrorSettings()
+        self._rush = rush or Rush()
         self._backoff = Backoff(self._settings.every, self._settings.retry_cap)
         self._trouble = Trouble("what is shown of alerts cannot be written")
         self._is_leading = False
@@ -190,8 +196,11 @@ class Mirror:
         self._wake.clear()
         marked, self._marked = self._marked, {}
         batch: list[_Wish] = []
+        until = time.monotonic() + self._settings.patience
         try:
             while marked:
+                if len(marked) > self._settings.operations:
+                    await self._rush.wait(until)
                 batch = self._next_batch(marked)
                 if batch:
                     await self._write_batch(batch, term)

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import Term
 from alertd.etcd.mirror import Mirror, MirrorSettings
+from alertd.etcd.rush import Rush
 from tests.engine.story import instant
 from tests.etcd.following import run, until
 from tests.etcd_server import Cut, EtcdServer
@@ -78,7 +80,9 @@ class Stage:
         self.prefix = prefix + b"alerts/"
         self.key = prefix + b"leader"
         self.source = source
-        self.mirror = Mirror(client, self.prefix, source, lambda: instant(5), settings)
+        self.is_rushed = False
+        rush = Rush(lambda: self.is_rushed)
+        self.mirror = Mirror(client, self.prefix, source, lambda: instant(5), settings, rush=rush)
         self.faults: list[str] = []
 
     async def term(self) -> Term:
@@ -383,6 +387,43 @@ def test_whatever_fails_on_the_way_the_end_is_right(
                     await asyncio.sleep(0.002)
                 await one.agree()
                 await until(lambda: not one.mirror._marked, "nothing is left to do")
+                await one.agree()
+
+    run(story())
+
+
+# --- while there is more to do ---------------------------------------------------------------------------------------
+
+
+def test_a_crowd_lets_a_rush_pass_and_a_few_do_not(shared_etcd: EtcdServer, prefix: bytes) -> None:
+    """What one transaction takes costs nobody anything; the rest is written once the rush is over."""
+
+    async def story() -> None:
+        how = replace(QUICK, crowd_pause=0.0)
+        async with stage(shared_etcd.endpoint, prefix, Sheets(), how) as one, writing(one):
+            one.is_rushed = True
+            one.set("one", {"n": 0})
+            await one.agree()
+            for number in range(101):
+                one.set(f"crowd{number}", {"n": number})
+            await asyncio.sleep(0.2)
+            assert set(await one.shown()) == {"one"}
+            one.is_rushed = False
+            await one.agree()
+
+    run(story())
+
+
+def test_no_rush_holds_up_a_crowd_for_ever(shared_etcd: EtcdServer, prefix: bytes) -> None:
+    """Its patience over, it is written all the same."""
+
+    async def story() -> None:
+        how = replace(QUICK, crowd_pause=0.0, patience=0.1)
+        async with stage(shared_etcd.endpoint, prefix, Sheets(), how) as one:
+            one.is_rushed = True
+            async with writing(one):
+                for number in range(250):
+                    one.set(f"crowd{number}", {"n": number})
                 await one.agree()
 
     run(story())
