@@ -11,21 +11,18 @@ there what people said and is over. A single daemon is a cluster of one.
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alertd import chronicle, duration, rulebook
+from alertd.audits import Audits
 from alertd.bulletin import Bulletin
 from alertd.bustle import Bustle
 from alertd.channels import LOOK_EVERY, ChannelWatch
@@ -34,8 +31,7 @@ from alertd.collector import settle_memory
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
 from alertd.engine.rules import SpecIndex
-from alertd.errors import ConfigError, EtcdRefused, EtcdUnavailable
-from alertd.etcd.channel import EtcdSettings
+from alertd.errors import ConfigError, EtcdUnavailable
 from alertd.etcd.client import Client
 from alertd.etcd.election import Election
 from alertd.etcd.formats import Formats
@@ -59,6 +55,7 @@ from alertd.report.ledger import Ledger
 from alertd.report.reporter import Reporter
 from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
+from alertd.settings import DaemonSettings
 from alertd.sheets import Sheets
 from alertd.speaker import SPOKE_LAST, Shell, Speaker
 from alertd.statedir import StateDir
@@ -80,30 +77,10 @@ _log = structlog.get_logger("alertd")
 STALE_AFTER = 15.0
 """Seconds without a sign of life from the watch after which the daemon is no longer ready."""
 
-_AUDIT_EVERY, _AUDIT_JITTER = 300.0, 60.0
-"""Seconds from one audit to the next, and by how much they vary, so that replicas do not ask at the same moment."""
-
 
 def read_clock() -> Instant:
     """Read both clocks; nothing else in alertd does."""
     return Instant(time.monotonic(), datetime.now(UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonSettings:
-    """What `alertd run` is told.
-
-    `prefix` ends with a slash; an empty `listen` serves nothing; `listener` is a socket that is bound there beforehand.
-    """
-
-    rules: Path
-    etcd: EtcdSettings = field(default_factory=EtcdSettings)
-    prefix: str = "/services/"
-    namespace: str = "/alertd/"
-    listen: str = "127.0.0.1:9490"
-    replica: str = ""
-    state_dir: Path | None = None
-    listener: socket.socket | None = None
 
 
 class Daemon:
@@ -216,7 +193,7 @@ class Daemon:
             asyncio.create_task(self._follow(watch, orders, keeper, leader), name="follow"),
             asyncio.create_task(self._keep_time(), name="keep-time"),
             leading,
-            asyncio.create_task(self._keep_auditing(watch), name="audit"),
+            asyncio.create_task(Audits(watch, self._tidy_up).keep(), name="audit"),
             asyncio.create_task(outage.watch(), name="outage"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
@@ -461,27 +438,10 @@ class Daemon:
         """Whether it is for this replica to send heartbeats and reports."""
         return self._speaker is not None and self._speaker.speaks
 
-    # --- auditing ----------------------------------------------------------------------------------------------------
-
-    async def _keep_auditing(self, watch: Watch) -> None:
-        """Compare the view with etcd now and then, by the monotonic clock."""
-        while True:
-            await asyncio.sleep(_AUDIT_EVERY + random.uniform(-_AUDIT_JITTER, _AUDIT_JITTER))  # noqa: S311 - jitter
-            self._scheduler.wakeup()  # reports go by the wall clock, which may have been set
-            await self._audit(watch)
-
-    async def _audit(self, watch: Watch) -> None:
+    def _tidy_up(self) -> None:
+        """See to what needs it now and then, when an audit begins."""
+        self._scheduler.wakeup()  # reports go by the wall clock, which may have been set
         self._mentions.keep(self._engine.alert_ids())
-        try:
-            differences = await watch.audit()
-        except EtcdRefused as error:  # the stream may go on, since etcd judges it only at its start
-            _log.warning("audit put off: etcd refuses it", reason=str(error))
-            return
-        except EtcdUnavailable as error:
-            _log.info("audit put off", reason=str(error))
-            return
-        if differences:
-            _log.warning("audit: the view differed from etcd and was mended", keys=differences)
 
     # --- what the page and the probes see ----------------------------------------------------------------------------
 

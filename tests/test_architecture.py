@@ -29,8 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """What each package may import of alertd. The shell may import everything, the leaves only leaves."""
 
 _SHELL = (
-    "bulletin bustle channels chronicle claims daemon handover keeper leading outage people post rulebook sheets "
-    "speaker statedir"
+    "audits bulletin bustle channels chronicle claims daemon handover keeper leading outage people post rulebook "
+    "settings sheets speaker statedir"
 )
 SHELL = {"cli", "demo", "__main__.py", *(f"{name}.py" for name in _SHELL.split())}
 

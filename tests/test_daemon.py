@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from alertd.daemon import Daemon, DaemonSettings, read_clock
+from alertd.daemon import Daemon, read_clock
 from alertd.etcd.watch import Events, GapOpened
 from alertd.model import Decision, EventKind, KeyEvent
+from alertd.settings import DaemonSettings
 
 KEY = b"/services/apache/a"
 RULES = "rules: [{name: lost, service: '*', when: {instance: down}}]\n"

@@ -18,7 +18,8 @@ from alertd.cli import options
 from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
-    from alertd.daemon import Daemon, DaemonSettings
+    from alertd.daemon import Daemon
+    from alertd.settings import DaemonSettings
 
 
 class LogFormat(StrEnum):
@@ -60,8 +61,8 @@ def run(
     SIGHUP reads the rules again; SIGTERM hands over to another replica and ends.
     """
     from alertd.cli import logs
-    from alertd.daemon import DaemonSettings
     from alertd.delivery import sender
+    from alertd.settings import DaemonSettings
 
     settings = DaemonSettings(
         rules=options.rules_directory(rules_dir, rules),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import alertd
-from alertd.daemon import Daemon, DaemonSettings
+from alertd.daemon import Daemon
 from alertd.demo.children import Children
 from alertd.demo.console import Narrator
 from alertd.demo.inbox import Inbox
@@ -22,6 +22,7 @@ from alertd.demo.story import END, play
 from alertd.errors import AlertdError
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.embedded import EmbeddedEtcd
+from alertd.settings import DaemonSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

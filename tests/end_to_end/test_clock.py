@@ -23,15 +23,15 @@ LONGER_THAN_THE_LEASE = TTL + 1.0
 
 AUDITING_OFTEN = """
 import structlog
-from alertd import cli, daemon
+from alertd import audits, cli, daemon
 
-class Daemon(daemon.Daemon):
-    async def _audit(self, watch):
-        await super()._audit(watch)
+class Audits(audits.Audits):
+    async def make(self):
+        await super().make()
         structlog.get_logger("alertd").info("audited")
 
-daemon.Daemon = Daemon
-daemon._AUDIT_EVERY, daemon._AUDIT_JITTER = 0.3, 0.1
+daemon.Audits = Audits
+audits.EVERY, audits.JITTER = 0.3, 0.1
 cli.main()
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.daemon import Daemon, DaemonSettings
+from alertd.audits import Audits
 from alertd.etcd.channel import EtcdSettings
 from tests.certificates import FOR_CLIENTS, authority, signed
 from tests.end_to_end.guarded import GuardedEtcd, Program
@@ -269,19 +269,17 @@ def test_a_role_that_is_taken_away_while_the_daemon_runs(
         assert sum(refusal in event for event in daemon.events()) == 1
 
 
-def test_an_audit_notices_what_the_stream_does_not(tmp_path: Path, guarded: GuardedEtcd) -> None:
+def test_an_audit_notices_what_the_stream_does_not(guarded: GuardedEtcd) -> None:
     """A watch is judged at its beginning alone; an audit that is refused is a warning."""
-    (tmp_path / "rules.yaml").write_text(RULES)
     password = (guarded.folder / "alertd-daemon.password").read_text().strip()
     login = EtcdSettings((guarded.etcd.endpoint,), "alertd-daemon", password, guarded.ca.cert)
 
     async def story() -> None:
-        daemon = Daemon(DaemonSettings(rules=tmp_path), environ={})
         async with following(login=login) as (_, follower):
             await until(lambda: follower.watch.is_connected)
             guarded.ctl("role", "revoke-permission", "--prefix", "alertd-daemon", "/services/")
             with capture_logs() as logs:
-                await daemon._audit(follower.watch)
+                await Audits(follower.watch).make()
             guarded.ctl("role", "grant-permission", "--prefix", "alertd-daemon", "read", "/services/")
             assert [entry["log_level"] for entry in logs] == ["warning"]
             assert "does not permit user alertd-daemon to read keys from /services/ on" in logs[0]["reason"]
