@@ -32,7 +32,7 @@ from alertd.errors import NotUnderstood
 from alertd.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from alertd.config.schema import Ruleset
@@ -88,7 +88,7 @@ class Outbox:
         self._changed = changed
         self._channels = ruleset.channels
         self._give_up_after = ruleset.settings.give_up_after
-        self._shelf = Shelf()
+        self._shelf = Shelf(self._note_gone)
         self._troubles = Troubles()
         self._standins = Standins()
         self._held_up: dict[str, Item] = {}
@@ -106,8 +106,7 @@ class Outbox:
         """Follow new rules, once the dispatcher does; what waits for a target that is gone is tried there once more."""
         self._channels = ruleset.channels
         self._give_up_after = ruleset.settings.give_up_after
-        for name in self._standins.keep({LOG_CHANNEL, *ruleset.channels}):
-            self._changed(name)
+        self._forget_unwanted()
 
     # --- on the way out ----------------------------------------------------------------------------------------------
 
@@ -213,8 +212,9 @@ class Outbox:
 
     def take_up(self, now: Instant) -> None:
         """Hand over all that was restored, in the order in which it was decided."""
+        self._forget_unwanted()
         in_order = self._in_order()
-        self._shelf = Shelf()
+        self._shelf = Shelf(self._note_gone)
         for item in in_order:
             self._shelf.add(item)
             for leg in item.legs:
@@ -246,7 +246,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Withdraw all from the lanes without a report, and forget it: whoever leads next finds it in etcd."""
-        self._shelf = Shelf()
+        self._shelf = Shelf(self._note_gone)
         self._troubles.clear()
         self._standins.clear()
         self._held_up.clear()
@@ -377,26 +377,30 @@ class Outbox:
 
     def _tell_standins(self, item: Item) -> None:
         """Tell the end to each fallback that was told of the beginning in the channel's place."""
-        channel = item.notification.channel
-        believing = [fallback for alert in item.ends for fallback in self._standins.of(channel, alert)]
-        for fallback in dict.fromkeys(believing):
+        believing = [fallback for alert in item.ends for fallback in self._standins.believing(self._shelf, item, alert)]
+        for fallback in self._owing(item, believing):
             if item.leg_to(fallback) is None:
-                self._add_leg(item, fallback, Diversion(channel))
-            else:
-                self._note_over(item, fallback)
+                self._add_leg(item, fallback, Diversion(item.notification.channel))
 
-    def _note_over(self, item: Item, fallback: str) -> None:
-        for name in self._standins.note_over(item.notification.channel, fallback, item.ends):
+    def _note_gone(self, item: Item) -> None:
+        """Remember what fallbacks were told of an item that is taken off the shelf."""
+        for name in self._standins.note_gone(item, self._owing(item, item.fallbacks)):
+            self._changed(name)
+
+    def _owing(self, item: Item, fallbacks: Iterable[str]) -> list[str]:
+        """Return which of these want to be told the ends of what an item is about, each once."""
+        is_ended = self._sends_ends(item.notification.channel)
+        return [each for each in dict.fromkeys(fallbacks) if is_ended and self._sends_ends(each)]
+
+    def _forget_unwanted(self) -> None:
+        """Forget what was told to those, or for those, that want no ends, or are no longer in the rules."""
+        for name in self._standins.keep({each for each in (LOG_CHANNEL, *self._channels) if self._sends_ends(each)}):
             self._changed(name)
 
     def _add_leg(self, item: Item, fallback: str, why: Diversion) -> None:
         leg = self._leg(fallback, why)
         item.legs.append(leg)
         self._shelf.add_leg(item, leg)
-        channel = item.notification.channel
-        self._note_over(item, fallback)
-        if self._sends_ends(channel) and self._sends_ends(fallback):
-            self._standins.note_told(item.name, channel, fallback, [a for a in item.alerts if a not in item.ends])
         self._changed(item.name)
         coalesce.supersede(self._shelf, item, leg, self._changed)
 

@@ -116,6 +116,11 @@ class Item:
         return self.notification.id
 
     @property
+    def fallbacks(self) -> list[str]:
+        """The channels that are told in the place of its own, be it done or not."""
+        return [leg.channel for leg in self.legs if leg.channel != self.notification.channel]
+
+    @property
     def is_left(self) -> bool:
         """Whether anybody is still to be told."""
         return any(leg.stops for leg in self.legs)

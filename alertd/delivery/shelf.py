@@ -9,15 +9,16 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from alertd.delivery.pending import Item, Leg
 
 
 class Shelf:
-    """Items by id, in order."""
+    """Items by id, in order. `gone` is called with each that is taken off since nothing is left of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, gone: Callable[[Item], None]) -> None:
+        self._gone = gone
         self._numbers = count()
         self._items: dict[str, Item] = {}
         self._by_name: dict[str, dict[str, Item]] = {}
@@ -89,6 +90,7 @@ class Shelf:
             about.remove(item)
             if not about:
                 del self._by_alert[alert]
+        self._gone(item)
 
     # --- before and after --------------------------------------------------------------------------------------------
 
@@ -106,6 +108,12 @@ class Shelf:
     def earlier(self, item: Item) -> list[Item]:
         """Return those of them that were decided before it."""
         return [other for other in self.sharing(item) if other.number < item.number]
+
+    def before(self, item: Item, alert: str) -> list[Item]:
+        """Return those that were decided before it, for the same channel, and tell of an alert, in order."""
+        about = self._by_alert.get(alert, ())
+        channel = item.notification.channel
+        return [other for other in about if other.number < item.number and other.notification.channel == channel]
 
     def next_about(self, item: Item, alert: str, number: int) -> Item | None:
         """Return the first item after `item` that tells a target of the same alert, for the same channel."""

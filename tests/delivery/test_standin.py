@@ -1,0 +1,72 @@
+"""What is owed to fallbacks that spoke in a channel's place, whatever happens between the beginning and the end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.delivery.outbox_world import World, rules
+
+LABELS = {"ops": ("ops #1", "ops #2"), "mail": ("mail #1",), "sms": ("sms #1",)}
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a world in which `ops` has two targets and a fallback, which has one too."""
+    return World(rules({"ops": "mail", "mail": "sms", "sms": None}), LABELS)
+
+
+def turn(world: World, alerts: str) -> None:
+    """Let alerts of one group begin or end, and write it."""
+    world.turn("ops", "g", alerts)
+    world.write_all()
+
+
+def break_down(world: World, label: str) -> None:
+    """Let a target fail for so often that the fallback is told."""
+    for _ in range(3):
+        world.attempt(label, "HTTP 503")
+    world.write_all()
+
+
+def test_an_older_end_takes_no_newer_beginning_back_when_another_takes_over(world: World) -> None:
+    """The end of the first firing is still to be told when the second is: who takes over owes the second's end."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    turn(world, "a")
+    turn(world, "a")
+    assert world.box("mail #1").ids == ["ops a-1", "ops a+2"]
+    world.begin()
+    world.deliver_all()
+    turn(world, "a")
+    world.deliver_all()
+    assert world.books.told("mail #1") == ["ops a-1", "ops a+2", "ops a-2"]
+
+
+def test_what_is_kept_says_itself_who_was_told_and_what_is_gone_is_recorded(world: World) -> None:
+    """Never both, and each in the same document, so that nothing can come between."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    world.attempt("mail #1")
+    world.attempt("ops #1")
+    world.write_all()
+    (item,) = world.outbox.content("g")
+    assert [leg["channel"] for leg in item["to"]] == ["ops", "mail"]
+    world.attempt("ops #2")
+    assert world.outbox.content("g") == [{"told": {"ops": {"mail": ["a"]}}}]
+
+
+def test_a_document_that_records_what_is_kept_too_is_read(world: World) -> None:
+    """As older ones do: the end is told once, and then forgotten."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    raw, memory = world.store["g"]
+    world.store["g"] = (json.dumps([*json.loads(raw), {"told": {"ops": {"mail": ["a"]}}}]), memory)
+    world.begin()
+    world.deliver_all()
+    for _ in range(3):
+        turn(world, "a")
+        world.deliver_all()
+    assert world.books.told("mail #1") == ["ops a+1", "ops a-1"]
+    assert world.outbox.content("g") == []
