@@ -5,8 +5,9 @@ come (`storm/<channel>`), and what is decided and not delivered (`letters/<name>
 transaction that holds only while this replica leads; what is in it is attempted after that, and taken out once it was
 delivered. So whoever dies at whatever moment leaves all that the next needs, and what was not written was not told.
 
-An etcd that was set back to an older state, or is another one, has lost some of that. Who spoke last before then, and
-is the next to speak, goes on from what it remembers, and writes all of it anew.
+Who spoke last, and is the next to speak, goes on from what it remembers: it knows what it could not write, and what was
+taken by a target when it led no more. So also in an etcd that was set back to an older state, or is another one: all is
+written anew there.
 
 Invariant: nobody is told anything that etcd does not know; and what etcd knows as told, the engine takes for told.
 """
@@ -28,7 +29,7 @@ from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alertd.delivery.outbox import Outbox
     from alertd.engine.core import Engine
@@ -88,8 +89,6 @@ class Speaker:
         self._claims = Claims(outbox)
         self._spent: dict[str, None] = {}
         """Claims that have said all they will."""
-        self._left: dict[str, Record] = {}
-        """Letters that were not delivered when the last term of this replica ended."""
         self._is_all_unwritten = False
         """Whether etcd has not what it had, so that all is to be written."""
         self._wake = asyncio.Event()
@@ -140,11 +139,11 @@ class Speaker:
         try:
             documents = await self._read(term)
             if documents is not None:
-                if self._store.is_set_back:
-                    documents = self._remember(documents)
+                if self._store.is_own:
+                    self._go_on(documents)
                 else:
                     await self._catch_up(documents, term)
-                self._take_over(documents)
+                    self._take_over(documents)
                 await asyncio.gather(
                     self._keep_writing(term),
                     self._keep_time(),
@@ -153,11 +152,9 @@ class Speaker:
                     self._store.bring_back(term),
                 )
         finally:
-            if self._speaks:
-                self._left = _documents_of(self._outbox.contents())
             self._speaks = False
             self._engine.hush()
-            self._outbox.clear()
+            self._outbox.recall()
             self._claims.clear()
             self._letters, self._unwritten, self._fresh, self._spent = {}, {}, {}, {}
 
@@ -175,15 +172,6 @@ class Speaker:
                 return documents
         return None
 
-    def _remember(self, documents: Documents) -> Documents:
-        """Return what this replica would have left, in place of what etcd has; what is claimed there holds."""
-        _log.warning("etcd has lost what was told: this replica goes on from what it remembers, and writes it anew")
-        claims = {name: content for name, content in documents.contents.items() if name.startswith(CLAIMS)}
-        self._engine.rebase()
-        told = {name: content for name, content in self._take_told(everything=True).items() if content is not None}
-        self._is_all_unwritten = True
-        return documents._replace(contents={**told, **self._left, **claims}, damaged=[])
-
     async def _catch_up(self, documents: Documents, term: Term) -> None:
         """Wait until what people were told is known here too: the last speaker may have seen more than this watch."""
         told = (content.get("at", 0) for name, content in documents.contents.items() if name.startswith(_TOLD))
@@ -192,7 +180,18 @@ class Speaker:
         while self._shell.passed() < needed and time.monotonic() < until and not term.is_over:
             await term.rest(_LOOK_EVERY)
 
+    def _go_on(self, documents: Documents) -> None:
+        """Go on from what this replica remembers, and write what etcd lacks of it; what is claimed there holds."""
+        if self._store.is_set_back:
+            _log.warning("etcd has lost what was told: this replica goes on from what it remembers, and writes it anew")
+            self._engine.rebase()
+        told, storms = self._engine.take_told(self._shell.clock(), everything=True)
+        self._speaks = True
+        self._begin_to_speak(documents, [record for record in told.values() if record is not None], storms)
+        self._draft_all([name for name in documents.contents if name.startswith(FOLDER) and name != SPOKE_LAST])
+
     def _take_over(self, documents: Documents) -> None:
+        """Go on from what another left."""
         now = self._shell.clock()
         for name in documents.damaged:
             _log.error("what was told there cannot be read, and is taken for not told", key=name)
@@ -202,20 +201,28 @@ class Speaker:
                 if name.startswith(folder):
                     found[name.removeprefix(folder)] = content
         self._speaks = True
+        self._outbox.clear()
         for name, content in by_folder[_LETTERS].items():
             try:
                 self._outbox.restore(name, content.get("letters"), now)
             except NotUnderstood as why:
                 _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
+        self._begin_to_speak(documents, list(by_folder[_TOLD].values()), by_folder[_STORM])
+
+    def _begin_to_speak(
+        self, documents: Documents, told: Sequence[Mapping[str, Any]], storms: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Tell what is due, by what was told of groups and of storms; the outbox holds what is not delivered."""
+        now = self._shell.clock()
         for notification in self._outbox.undelivered():
             self._shell.restored(notification)
-        actions, damaged = self._engine.speak(by_folder[_TOLD].values(), by_folder[_STORM], now)
+        actions, damaged = self._engine.speak(told, storms, now)
         for error in damaged:
             _log.error("taken for not told", error=str(error))
         left = len(self._outbox)
         self._take_claims(documents, now)
         self._outbox.take_up(now)
-        _log.info("speaks now", groups=len(by_folder[_TOLD]), undelivered=left)
+        _log.info("speaks now", groups=len(told), undelivered=left)
         self._shell.do(actions)
         self.wake()
 
@@ -257,7 +264,8 @@ class Speaker:
     async def _write(self, term: Term) -> None:
         """Write all that has changed, as one if there is room; raise what writing raises, with nothing forgotten."""
         if self._is_all_unwritten:
-            await self._draft_all()
+            self._draft_all(await self._store.look(FOLDER))
+            self._is_all_unwritten = False
         self._unwritten |= self._take_told()
         letters, self._letters = self._letters, {}
         fresh, self._fresh = self._fresh, {}
@@ -283,14 +291,12 @@ class Speaker:
             if not items:
                 self._shell.observe(Step.RECORDED, name)
 
-    async def _draft_all(self) -> None:
-        """Have all be written that is to be there, and nothing else be left."""
-        there = await self._store.look(FOLDER)
+    def _draft_all(self, there: Iterable[str]) -> None:
+        """Have all be written that is to be there, and nothing else be left of what is there."""
+        letters = {name.removeprefix(_LETTERS): None for name in there if name.startswith(_LETTERS)}
+        self._letters |= letters | dict.fromkeys(self._outbox.contents())
         self._unwritten |= dict.fromkeys(name for name in there if not name.startswith(_LETTERS))
         self._unwritten |= self._take_told(everything=True)
-        self._letters |= dict.fromkeys(name.removeprefix(_LETTERS) for name in there if name.startswith(_LETTERS))
-        self._letters |= dict.fromkeys(self._outbox.contents())
-        self._is_all_unwritten = False
 
     def _take_told(self, *, everything: bool = False) -> dict[str, Record | None]:
         """Return the documents that say what was told, as far as that has changed."""

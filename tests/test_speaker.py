@@ -445,3 +445,50 @@ def test_who_spoke_before_another_remembers_nothing(shared_etcd: EtcdServer, pre
             assert told(inbox) == ["[FIRING]", "[RESOLVED]"]
 
     run(story())
+
+
+def test_who_leads_again_knows_what_it_could_not_write(
+    shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox
+) -> None:
+    """What began with the end of one term, and was over before the next, is told as over."""
+
+    async def story() -> None:
+        async with replicas(shared_etcd, prefix, inbox) as (one, _):
+            term = await one.lead()
+            one.feed(EventKind.PUT)
+            await one.speaker.flush()
+            term.dies_before = term.writes + 1
+            with capture_logs():
+                one.feed(EventKind.DELETE)
+                await until(lambda: term.writes == term.dies_before, "it is tried")
+                await one.stop()
+            one.feed(EventKind.PUT)
+            await one.lead()
+            await until(lambda: inbox.received, "it is told")
+            await recorded(one)
+            assert told(inbox) == ["[RESOLVED]"]
+            assert "from " in inbox.received[0]["message"]
+
+    run(story())
+
+
+def test_who_leads_again_knows_what_was_taken_meanwhile(
+    shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox
+) -> None:
+    """It is not told again, though etcd did not know yet."""
+
+    async def story() -> None:
+        inbox.default = Answer(seconds=0.3)
+        async with replicas(shared_etcd, prefix, inbox) as (one, _):
+            await one.lead()
+            for kind in (EventKind.PUT, EventKind.DELETE):
+                one.feed(kind)
+            await until(lambda: Step.ATTEMPTED in one.steps, "it is being sent")
+            await one.stop()
+            await until(lambda: Step.ACCEPTED in one.steps, "it is taken")
+            assert await outbox(one)
+            await one.lead()
+            await recorded(one)
+            assert told(inbox) == ["[FIRING]"]
+
+    run(story())

@@ -244,13 +244,25 @@ class Outbox:
                 trouble.failures, trouble.error = stop.attempts, stop.error
                 self._troubles.seed(stop.box.number, trouble, now)
 
+    def recall(self) -> None:
+        """Withdraw all from the lanes without a report; it is to be written again before it is handed over again.
+
+        What is under way there may still end, which counts: another daemon may tell it again, this one does not.
+        """
+        for item in self._shelf:
+            for leg in item.legs:
+                leg.is_drafted = leg.is_durable = False
+                for stop in leg.stops.values():
+                    stop.is_handed = False
+        self._held_up.clear()
+        self._post.recall()
+
     def clear(self) -> None:
-        """Withdraw all from the lanes without a report, and forget it: whoever leads next finds it in etcd."""
+        """Forget all: another daemon has spoken since it was recalled, and what that left is to be restored."""
         self._shelf = Shelf(self._note_gone)
         self._troubles.clear()
         self._standins.clear()
         self._held_up.clear()
-        self._post.recall()
 
     # --- what another daemon is still sending ------------------------------------------------------------------------
 

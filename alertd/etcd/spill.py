@@ -3,9 +3,10 @@
 An etcd whose database has reached its quota refuses every write, while keys still expire and the watch goes on. Nobody
 can be elected then, so whoever leads goes on leading, and is the only one who needs to know what is written meanwhile.
 
-With each commit goes a stamp: whose term wrote last, and when. A stamp older than the last of our own means that etcd
-was set back to an older state, or is another one, and has not what was committed here: `is_set_back`. The clocks of two
-hosts are compared there only, since in one history terms begin one after the other.
+With each commit goes a stamp: whose term wrote last, and when. If etcd has the last of our own, nobody has written
+since (`is_own`); one that is older means that the last commit failed, or that etcd was set back to an older state, or
+is another one (`is_set_back`). The clocks of two hosts are compared there only, since in one history terms begin one
+after the other.
 
 Invariant: what is read is what was committed last, wherever that went, unless another has spoken since: then what lies
 in the state dir is void.
@@ -65,13 +66,20 @@ class Spill:
         self._last = _Stamp()
         """The stamp that etcd has."""
         self._own = _Stamp()
-        """The last that was written here."""
+        """The last that was to be written from here."""
+        self._written = _Stamp()
+        """The last that was."""
         self._turn = asyncio.Lock()
 
     @property
+    def is_own(self) -> bool:
+        """Whether nobody else has written what was read last, or what it lacks, so that all of it is known here."""
+        return self._last.term <= self._own.term and self._last.at <= self._own.at and self._own.term > 0
+
+    @property
     def is_set_back(self) -> bool:
-        """Whether what was read last is older than what was committed here, so that it misses some of that."""
-        return self._last.term <= self._own.term and self._last.at < self._own.at
+        """Whether what was read last misses some of what was committed here."""
+        return self._last.term <= self._written.term and self._last.at < self._written.at
 
     async def look(self, folder: str) -> list[str]:
         """Return which documents a folder has in etcd, to write there anew; raise EtcdUnavailable."""
@@ -110,6 +118,7 @@ class Spill:
         if wanted:
             stamp = _Stamp(term.revision, round(self._clock().wall.timestamp() * 1000))
             wanted = {**wanted, self._stamp_name: {"revision": stamp.term, "at": stamp.at}}
+            self._own = stamp
         async with self._turn:
             try:
                 written = await self._store.commit(term, {**self._spilled, **wanted})
@@ -120,7 +129,7 @@ class Spill:
                 self._files.write(_FILE, {"term": self._last.term, "documents": self._spilled})
                 return len(wanted)
             if wanted:
-                self._last = self._own = stamp
+                self._last = self._written = stamp
             if self._spilled:
                 self._spilled = {}
                 self._files.write(_FILE, None)

@@ -201,9 +201,17 @@ class World:
         self.outbox.take_up(self.now)
 
     def lose(self) -> None:
-        """Lose leadership, and win it back; the lanes go on."""
+        """Lose leadership, and win it back after another has led; the lanes go on."""
+        self.outbox.recall()
         self.outbox.clear()
         self.take_over()
+
+    def regain(self) -> None:
+        """Lose leadership, and win it back before another has led; all is written anew."""
+        self.outbox.recall()
+        self.late.clear()
+        self.outbox.take_up(self.now)
+        self.dirty |= dict.fromkeys((*self.store, *self.outbox.contents()))
 
     # --- the post, for the outbox ------------------------------------------------------------------------------------
 

@@ -264,6 +264,7 @@ def test_lost_leadership_takes_all_back(world: World) -> None:
     world.turn("ops", "g", "a")
     world.write_all()
     world.start("ops #1")
+    world.outbox.recall()
     world.outbox.clear()
     assert len(world.outbox) == 0
     assert world.box("ops #2").ids == []

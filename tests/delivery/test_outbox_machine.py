@@ -139,6 +139,11 @@ class OutboxMachine(RuleBasedStateMachine):
         """Let the daemon lose its leadership and win it back, with attempts under way."""
         self.world.lose()
 
+    @rule()
+    def regain(self) -> None:
+        """Let the daemon lose its leadership and win it back before another has led."""
+        self.world.regain()
+
     # --- what holds --------------------------------------------------------------------------------------------------
 
     @invariant()
