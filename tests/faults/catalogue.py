@@ -19,8 +19,8 @@ from tests.faults.reading import WEBHOOK
 from tests.faults.sink import HANGS, REFUSES, TRICKLES
 from tests.faults.stage import Setup, Stage
 
-BULK = {"web": 3, "pay": 2, "bulk": 120}
-CROWD = {"web": 3, "pay": 2, "bulk": 300}
+BULK = {"web": 3, "pay": 2, "bulk": 128}
+CROWD = {"web": 3, "pay": 2} | {f"bulk{number}": 100 for number in range(20)}
 
 
 @cache
@@ -77,6 +77,7 @@ _THREE = Setup(replicas=3)
 _MEMBERS = Setup(members=3)
 _PROXY = Setup(has_proxy=True)
 _GROUPS = Setup(services=BULK, has_groups=True)
+_CROWD = Setup(services=CROWD, has_groups=True, patience=60.0)
 _SUSPECT = Setup(
     services={"web": 3, "bulk": 60},
     has_groups=True,
@@ -133,14 +134,14 @@ FAULTS = (
     Fault("compaction exactly at the next revision", etcd_faults.compact_at_cursor, _PROXY),
     Fault("restored from an older snapshot", etcd_faults.restore_snapshot, is_old_ok=False),
     Fault("another cluster at the same address", etcd_faults.replace_cluster),
-    Fault("20,000 keys written while cut off", etcd_faults.change_much_while_cut_off, _PROXY, long=4),
+    Fault("100,000 keys written while cut off", etcd_faults.change_much_while_cut_off, _PROXY, long=4),
     Fault("authentication switched on, tokens forgotten", etcd_faults.switch_auth_on),
     Fault("TLS with a wrong authority", etcd_faults.mistrust, long=4),
     Fault("etcd full: writes refused, keys expire", etcd_faults.fill_up, _NOSPACE, long=4),
-    Fault("transaction of 120 operations", data_faults.large_transaction, _GROUPS),
+    Fault("transaction of 128 operations", data_faults.large_transaction, _GROUPS),
     Fault("deleted and made again in one batch", data_faults.delete_and_recreate),
     Fault("keys change their leases", data_faults.change_leases),
-    Fault("300 leases' keys end at once", data_faults.end_many_leases, Setup(services=CROWD, has_groups=True)),
+    Fault("2,000 leases end at once", data_faults.end_many_leases, _CROWD, (), long=4),
     Fault("values of 1 MiB, binary, NaN, deep", data_faults.strange_values),
     Fault("wall clock stepped", data_faults.step_wall_clock, needs=(faketime,)),
     Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(mounts,), long=4),

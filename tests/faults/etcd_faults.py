@@ -249,25 +249,25 @@ def replace_cluster(stage: Stage) -> None:
         stage.etcd.wipe()
         stage.etcd.peer_port = free_port()
         stage.etcd.start()
+        stage.driver.adopt(since)  # nothing is there for a moment, which may be seen
         for _ in range(stage.random.randrange(60)):
             stage.gateway.put("/elsewhere", "")
-        for name in stage.random.sample(stage.driver.names, 4):
-            stage.gateway.put(f"/services/{name}", "")
-        stage.driver.adopt(since)
+        stage.driver.recover(*stage.random.sample(stage.driver.names, 4))
     stage.moves(6)
     _die_and_go_on(stage)
 
 
-def change_much_while_cut_off(stage: Stage, keys: int = 20_000) -> None:
+def change_much_while_cut_off(stage: Stage, keys: int = 100_000) -> None:
     """Write many keys, more than fits into one message of gRPC, while the daemon is cut off."""
+    stage.gateway.timeout = 20.0
     stage.start()
     stage.moves(3)
     stage.calm()
     with _cut_off(stage):
         lease = stage.driver.lease()
         for start in range(0, keys, 100):
-            names = [f"bulk/{number}" for number in range(start, min(start + 100, keys))]
-            stage.driver.recover(*names, value="x" * 400, lease=lease)
+            names = [f"bulk{start // 1000}/{number}" for number in range(start, min(start + 100, keys))]
+            stage.driver.recover(*names, value="x" * 40, lease=lease)
         stage.moves(6, pause=0.02)
     stage.moves(6)
 

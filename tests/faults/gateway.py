@@ -76,7 +76,8 @@ class Gateway:
 
     def __init__(self, endpoints: Sequence[str], *, timeout: float = 2.0) -> None:
         self._endpoints = list(endpoints)
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds for an answer."""
         self._login: tuple[str, str] | None = None
         self._token = ""
 
@@ -109,7 +110,7 @@ class Gateway:
         headers = {"Authorization": self._token} if self._token else {}
         request = urllib.request.Request(f"http://{endpoint}/v3/{path}", json.dumps(members).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 - the same
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310 - the same
                 content: dict[str, Any] = json.load(answer)
                 return content
         except urllib.error.HTTPError as error:

@@ -65,6 +65,7 @@ class Setup:
 def rules_of(setup: Setup, receivers: Receivers) -> str:
     """Return the rules of a stage as YAML: everything is told at once, and nothing holds it back."""
     group = "[rule, service]" if setup.has_groups else "[rule, service, instance]"
+    timing = f"group_wait: {'200ms' if setup.has_groups else '0s'}, group_interval: 0s, repeat_interval: 30d"
     body = f', templates: {{body: "{GROUP_BODY}"}}' if setup.has_groups else ""
     minimums = "".join(
         f"- {{name: {FEW}, service: {service}, when: {{instances: {{below: {least}}}}}, flap: false}}\n"
@@ -73,7 +74,7 @@ def rules_of(setup: Setup, receivers: Receivers) -> str:
     return (
         f'rules:\n- {{name: {DOWN}, service: "*", when: {{instance: down}}, flap: false}}\n{minimums}'
         f"settings: {{flap: false, storm: {STORM}, registry: {setup.registry}, forget_after: 30d}}\n"
-        f"routes: [{{default: true, group_by: {group}, group_wait: 0s, group_interval: 0s, repeat_interval: 30d}}]\n"
+        f"routes: [{{default: true, group_by: {group}, {timing}}}]\n"
         "channels:\n"
         f'  {JSON}: {{urls: ["{receivers.url(JSON)}"]{body}}}\n'
         f'  {WEBHOOK}: {{webhook: "{receivers.url(WEBHOOK)}"}}\n'
