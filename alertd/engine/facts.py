@@ -10,7 +10,7 @@ from alertd import values
 from alertd.model import Alert, AlertState, InstanceFacts, Kind, ServiceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from alertd.engine.alert import LiveAlert
     from alertd.engine.registry import Instance, Service
@@ -105,26 +105,26 @@ def _find_common(service: Service) -> dict[str, str]:
     """Return the fields that all the lost show with one value and that not all those up show with the same."""
     if len(service.lost) < 2:
         return {}
-    common: dict[str, str] | None = None
-    for instance in islice(service.lost, _COMPARED):
-        fields = _written_fields(instance)
-        common = fields if common is None else dict(common.items() & fields.items())
-        if not common:
-            return {}
-    ups = islice((instance for instance in service.instances if instance.up), _COMPARED)
-    shared: dict[str, str] | None = None
-    for instance in ups:
-        fields = _written_fields(instance)
-        shared = fields if shared is None else dict(shared.items() & fields.items())
+    common = _shared(islice(service.lost, _COMPARED))
+    shared = common and _shared(islice((instance for instance in service.instances if instance.up), _COMPARED))
+    return dict(sorted(common.items() - shared.items()))
+
+
+def _shared(instances: Iterator[Instance]) -> dict[str, str]:
+    """Return the fields that the last values of all these show with one word, without what secretaries add."""
+    first = next(instances, None)
+    if first is None:
+        return {}
+    texts = {name: values.as_written(value) for name, value in first.read_fields().items()}
+    shared = {name: text for name, text in texts.items() if text and name not in {"status", "reason"}}
+    for instance in instances:
         if not shared:
             break
-    return dict(sorted((common or {}).items() - (shared or {}).items()))
-
-
-def _written_fields(instance: Instance) -> dict[str, str]:
-    """Return the fields of an instance's last value that have one word for a value, without what secretaries add."""
-    texts = {name: values.as_written(value) for name, value in instance.read_fields().items()}
-    return {name: text for name, text in texts.items() if text and name not in {"status", "reason"}}
+        fields = instance.read_fields()
+        differing = [name for name, text in shared.items() if values.as_written(fields.get(name)) != text]
+        for name in differing:
+            del shared[name]
+    return shared
 
 
 def focus(facts: ServiceFacts, instance: Instance) -> ServiceFacts:
