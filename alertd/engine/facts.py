@@ -33,14 +33,14 @@ def describe_alert(alert: LiveAlert, told: Kind | None = None) -> Alert:
     measure = condition.measure(alert)
     is_pending = alert.state is AlertState.PENDING and told is not Kind.RESOLVED
     return Alert(
-        id=alert.id,
-        rule=alert.rule.text,
-        service=condition.service.name,
-        instance=None if alert.instance is None else alert.instance.name,
-        per=None if alert.per is None else {condition.per_field: alert.per},
-        state=AlertState.INACTIVE if told is Kind.RESOLVED else alert.state,
-        flapping=alert.flapping,
-        labels={**condition.service.labels, **alert.rule.rule.labels},
+        alert.id,
+        condition.rule.text,
+        condition.service.name,
+        None if alert.instance is None else alert.instance.name,
+        None if alert.per is None else {condition.per_field: alert.per},
+        AlertState.INACTIVE if told is Kind.RESOLVED else alert.state,
+        alert.flapping,
+        condition.labels,
         since=alert.pending_since if is_pending else alert.since,
         until=None if is_pending else alert.until,
         cause=alert.cause,
