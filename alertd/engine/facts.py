@@ -79,7 +79,7 @@ def describe_service(service: Service, spoken_of: Iterable[Instance] = (), *, li
     Those `spoken_of` are listed first, if they are known. With none listed, only the counts are told.
     """
     if not listed:
-        return ServiceFacts(service.name, service.up, service.up + len(service.lost), service.expected)
+        return describe_briefly(service, None)
     instances = service.instances
     ups = islice((instance for instance in instances if instance.up), LISTED)
     ordered = chain(
@@ -99,6 +99,12 @@ def describe_service(service: Service, spoken_of: Iterable[Instance] = (), *, li
         common=_find_common(service),
         recent=tuple(service.recent),
     )
+
+
+def describe_briefly(service: Service, instance: Instance | None) -> ServiceFacts:
+    """Return the counts of a service, and one of its instances; None is none."""
+    own = () if instance is None else (describe_instance(instance),)
+    return ServiceFacts(service.name, service.up, service.up + len(service.lost), service.expected, own)
 
 
 def _find_common(service: Service) -> dict[str, str]:
@@ -127,7 +133,24 @@ def _shared(instances: Iterator[Instance]) -> dict[str, str]:
     return shared
 
 
-def focus(facts: ServiceFacts, instance: Instance) -> ServiceFacts:
-    """Return the facts of a service with one of its instances listed first; cheap where many are asked for."""
+def describe_all(alerts: Iterable[LiveAlert]) -> Iterator[tuple[Alert, ServiceFacts]]:
+    """Return alerts, each with its service as far as a summary speaks of that; cheap where many are asked for.
+
+    That is as a message about it would show it where the rule has a summary, else with the alert's own instance alone.
+    """
+    services: dict[Service, ServiceFacts] = {}
+    for alert in alerts:
+        service = alert.condition.service
+        if not alert.rule.text.summary:
+            yield describe_alert(alert), describe_briefly(service, alert.instance)
+            continue
+        if service not in services:
+            services[service] = describe_service(service)
+        facts = services[service]
+        yield describe_alert(alert), facts if alert.instance is None else _focus(facts, alert.instance)
+
+
+def _focus(facts: ServiceFacts, instance: Instance) -> ServiceFacts:
+    """Return the facts of a service with one of its instances listed first."""
     others = [each for each in facts.instances if each.name != instance.name]
     return replace(facts, instances=(describe_instance(instance), *others[: LISTED - 1]))
