@@ -336,6 +336,8 @@ class Daemon:
             self._hand_on(action)
         if actions:
             self._bustle.note()
+            if self._mirror is not None:
+                self._mirror.mark(*(action.alert_id for action in actions if isinstance(action, Decision)))
             if self._judged.is_set() or self._has_recalled:
                 self._chronicle.log(actions)
             if self._people is not None:
@@ -353,8 +355,6 @@ class Daemon:
             self._mention(action)
             if self._speaker is not None:
                 self._speaker.decide(action)
-        elif isinstance(action, Decision) and self._mirror is not None:
-            self._mirror.mark(action.alert_id)
         if self._observe is not None:
             self._observe(action)
 
@@ -362,8 +362,7 @@ class Daemon:
         """Let etcd show by which message people know the alerts that it speaks of."""
         self._mentions.note(notification)
         if self._mirror is not None:
-            for entry in notification.entries:
-                self._mirror.mark(entry.alert.id)
+            self._mirror.mark(*(entry.alert.id for entry in notification.entries))
 
     async def _keep_time(self) -> None:
         """Let the engine's deadlines pass when they are due."""

@@ -44,13 +44,16 @@ class Mentions:
 
     def note(self, notification: Notification) -> None:
         """Take in one message: it adds to what is known of each alert, or ends it."""
+        ids, own = self._ids, (notification.id,)
         for entry in notification.entries:
             alert_id = entry.alert.id
             if _is_last_word(entry):
-                self._ids.pop(alert_id, None)
+                ids.pop(alert_id, None)
                 self._ended.add(alert_id)
-            elif notification.id not in self.of(alert_id):
-                self._ids[alert_id] = (*self.of(alert_id), notification.id)[-MOST:]
+            elif alert_id not in ids:
+                ids[alert_id] = own
+            elif notification.id not in ids[alert_id]:
+                ids[alert_id] = (*ids[alert_id], *own)[-MOST:]
 
     def of(self, alert_id: str) -> tuple[str, ...]:
         """Return the ids of the messages that spoke of an alert since it began to fire, the oldest first."""
@@ -63,6 +66,7 @@ class Mentions:
 
 
 def _is_last_word(entry: Entry) -> bool:
-    if entry.kind is Kind.SETTLED:
+    kind = entry.kind
+    if kind is Kind.SETTLED:
         return entry.alert.state is not AlertState.FIRING
-    return entry.kind in {Kind.RESOLVED, Kind.FORGOTTEN}
+    return kind is Kind.RESOLVED or kind is Kind.FORGOTTEN

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
@@ -52,6 +52,8 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_float=Written, parse_constant=_refuse)
+_SCAN: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]  # typeshed lacks it
+"""What a decoder does at a place of a text, without what it does around that: values are read by the 100,000."""
 
 
 def read(raw: bytes) -> Reading:
@@ -65,8 +67,9 @@ def read(raw: bytes) -> Reading:
         if not text:
             return EMPTY
         if text[0] == "{":
-            return Reading(_DECODER.decode(text))
-    except (ValueError, RecursionError):
+            fields, end = _SCAN(text, 0)
+            return Reading(fields) if end == len(text) else MALFORMED
+    except (ValueError, StopIteration, RecursionError):
         return MALFORMED
     address = _ADDRESS.fullmatch(text)
     if address and 0 < int(address["port"]) < 65536:

@@ -95,6 +95,10 @@ class _Writer:
         self._told = notification
         self._at = notification.at
         self._rules, self._services, self._labels, self._hands = _Table(), _Table(), _Table(), _Table()
+        self._last_rule: tuple[RuleText, int] | None = None
+        self._last_labels: tuple[Mapping[str, str], int] | None = None
+        self._last_time: tuple[Instant, Any] | None = None
+        """What was written last of each: most alerts of a message share it."""
         self._instances_left = MOST_INSTANCES
         self._transitions_left = MOST_TRANSITIONS
 
@@ -132,7 +136,7 @@ class _Writer:
             self._services.index(alert.service, alert.service),
             alert.instance,
             alert.state,
-            self._labels.index(tuple(labels.items()), dict(labels)) if labels else None,
+            self._labels_of(labels) if labels else None,
             time(alert.since),
             alert.cause,
             alert.reason,
@@ -140,7 +144,7 @@ class _Writer:
             alert.known or None,
             alert.minimum,
             alert.maximum,
-            [value[: tame.TEXT] for value in alert.values] or None,
+            [value[: tame.TEXT] for value in alert.values] if alert.values else None,
             time(alert.until),
             alert.changes or None,
             int(alert.flapping) or None,
@@ -152,8 +156,15 @@ class _Writer:
         return _trimmed(row)
 
     def _rule(self, rule: RuleText) -> int:
-        row = (rule.name, rule.severity, rule.source, rule.summary, rule.description, rule.runbook)
-        return self._rules.index(row, row)
+        if self._last_rule is None or self._last_rule[0] is not rule:
+            row = (rule.name, rule.severity, rule.source, rule.summary, rule.description, rule.runbook)
+            self._last_rule = (rule, self._rules.index(row, row))
+        return self._last_rule[1]
+
+    def _labels_of(self, labels: Mapping[str, str]) -> int:
+        if self._last_labels is None or self._last_labels[0] is not labels:
+            self._last_labels = (labels, self._labels.index(tuple(labels.items()), dict(labels)))
+        return self._last_labels[1]
 
     def _ack(self, ack: Ack) -> int:
         stamps = [None if wall is None else self._wall(wall) for wall in (ack.at, ack.until, ack.since)]
@@ -211,9 +222,11 @@ class _Writer:
     def _time(self, at: Instant | None) -> Any:
         if at is None:
             return None
-        wall = self._wall(at.wall)
-        mono = at.mono - self._at.mono
-        return wall if abs(mono - wall / 1e6) < _STEP else [wall, round(mono * 1e6)]
+        if self._last_time is None or self._last_time[0] is not at:
+            wall = self._wall(at.wall)
+            mono = at.mono - self._at.mono
+            self._last_time = (at, wall if abs(mono - wall / 1e6) < _STEP else [wall, round(mono * 1e6)])
+        return self._last_time[1]
 
     def _wall(self, wall: datetime) -> int:
         return (wall - self._at.wall) // _MICROSECOND
@@ -338,8 +351,10 @@ class _Reader:
 
 def _trimmed(row: Row) -> Row:
     """Return a row without what is not there at its end; zeros stay, for they may be a time or a place."""
-    while row[-1] is None:
-        row.pop()
+    length = len(row)
+    while row[length - 1] is None:
+        length -= 1
+    del row[length:]
     return row
 
 

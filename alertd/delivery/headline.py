@@ -84,7 +84,8 @@ def _subject(notification: Notification) -> str:
     if len(entries) == 1:
         return f"{entries[0].alert.rule.name} {plain(entries[0].alert.target)}"
     rules = listed(entry.alert.rule.name for entry in entries)
-    return f"{rules} {listed(plain(entry.alert.service) for entry in entries)}"
+    services = dict.fromkeys(entry.alert.service for entry in entries)
+    return f"{rules} {listed(map(plain, services))}"
 
 
 def _fact(notification: Notification) -> str:

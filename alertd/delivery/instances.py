@@ -5,11 +5,12 @@ Pure. Of one service that is one list, so that one "and N more" counts all that 
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from alertd.delivery.headline import ORDER
 from alertd.delivery.outlook import hands_on
-from alertd.delivery.verdict import aside_on, fact_of, is_up, judged, news_since, own_instance
+from alertd.delivery.verdict import aside_on, fact_of, is_up, judged, news_since
 from alertd.delivery.wording import DETAIL_ROOM, cause_of, cause_text, host_of, instance_line, plain, span
 from alertd.model import AlertState, Cause, Kind
 
@@ -22,16 +23,22 @@ if TYPE_CHECKING:
 def list_instances(layout: Layout, notification: Notification, times: Times) -> None:
     """List what the entries speak of, if they are several, then the other instances of their services.
 
-    Of several services those others that are up are left out.
+    Of several services those others that are up are left out. The lines of entries are worded only when there is room.
     """
     entries = sorted(notification.entries, key=lambda entry: ORDER.index(entry.kind))
     entries = entries if len(entries) > 1 else []
     names_rule = len({entry.alert.rule.name for entry in entries}) > 1
-    lines = [_entry_line(entry, notification, times, names_rule=names_rule) for entry in entries]
+    by_service = {name: {each.name: each for each in facts.instances} for name, facts in notification.services.items()}
+
+    def word(entry: Entry) -> str:
+        alert = entry.alert
+        own = None if alert.instance is None else by_service.get(alert.service, {}).get(alert.instance)
+        return _entry_line(entry, own, notification, times, names_rule=names_rule)
+
+    lines = map(word, entries)
     is_one = len(notification.services) == 1
     if not is_one:
-        layout.listing(lines, len(lines))
-        lines = []
+        layout.listing(lines, len(entries))
     told: dict[str, set[str | None]] = {}
     for entry in entries:
         told.setdefault(entry.alert.service, set()).add(entry.alert.instance)
@@ -39,7 +46,7 @@ def list_instances(layout: Layout, notification: Notification, times: Times) -> 
         spoken = told.get(service.name, set())
         rest = _other_lines(service, spoken, notification, times)
         if is_one:
-            layout.listing([*lines, *rest], len(lines) + len(rest) + _unlisted(service, spoken))
+            layout.listing(chain(lines, rest), len(entries) + len(rest) + _unlisted(service, spoken))
         else:
             layout.listing([f"{plain(service.name)}: {service.up} of {service.known} up", *rest], len(rest) + 1)
 
@@ -65,10 +72,12 @@ def _unlisted(service: ServiceFacts, told: set[str | None]) -> int:
     return max(service.known - shown, 0)
 
 
-def _entry_line(entry: Entry, notification: Notification, times: Times, *, names_rule: bool) -> str:
+def _entry_line(
+    entry: Entry, own: InstanceFacts | None, notification: Notification, times: Times, *, names_rule: bool
+) -> str:
     """Return one alert of several: `DOWN a core01  expired: lost contact, its lease ended 04:12:11`.
 
-    The service is named only where the message speaks of several.
+    The service is named only where the message speaks of several. `own` is the alert's instance, if that is listed.
     """
     alert = entry.alert
     service = notification.services.get(alert.service)
@@ -77,7 +86,6 @@ def _entry_line(entry: Entry, notification: Notification, times: Times, *, names
         parts = (line, fact_of(entry, service), when(entry, times), *hands_on(entry, times))
         return "  ".join(part for part in parts if part)
     name = plain(alert.instance if len(notification.services) == 1 else alert.target)
-    own = own_instance(alert, service)
     if own is not None and (host := host_of(own)):
         name += f" {host}"
     rule = alert.rule.name if names_rule else ""

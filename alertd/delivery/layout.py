@@ -7,7 +7,6 @@ the foot, last their last line, the id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alertd.delivery.wording import cut
@@ -30,32 +29,43 @@ def listed(items: Iterable[str], most: int = 3) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-@dataclass(slots=True)
 class _Listing:
-    lines: list[str]
-    total: int
-    what: str
+    """A list whose lines are made only as far as there may be room for them."""
+
+    def __init__(self, lines: Iterable[str], total: int, what: str) -> None:
+        self._total = total
+        self._what = what
+        self._made: list[str] = []
+        self._rest = iter(lines)
+        self._length = 0
+        """Of what is made, with a line break after each line."""
+
+    def wanted(self, room: int) -> int:
+        """Return the characters that all lines would take, with their line breaks; or some number beyond `room`."""
+        while self._length <= room and (line := next(self._rest, None)) is not None:
+            self._made.append(line)
+            self._length += len(line) + 1
+        return self._length
 
     def fit(self, room: int) -> str:
         """Return as many lines as fit into `room` characters, the last of them saying how many there are besides."""
-        whole = "\n".join(self.lines)
-        if len(whole) <= room and self.total <= len(self.lines):
-            return whole
+        if self.wanted(room + 1) <= room + 1 and self._total <= len(self._made):
+            return "\n".join(self._made)
         shown: list[str] = []
         used = 0
-        for line in self.lines:
-            rest = self.total - len(shown) - 1
+        for line in self._made:
+            rest = self._total - len(shown) - 1
             note = len(self._more(rest)) + 1 if rest else 0
             if used + len(line) + note > room:
                 break
             shown.append(line)
             used += len(line) + 1
-        more = self._more(self.total - len(shown))
-        lines = [*shown, more] if self.total > len(shown) else shown
+        more = self._more(self._total - len(shown))
+        lines = [*shown, more] if self._total > len(shown) else shown
         return "\n".join(lines) if shown or len(more) <= room else ""
 
     def _more(self, number: int) -> str:
-        return f"and {number} more {self.what}".rstrip()
+        return f"and {number} more {self._what}".rstrip()
 
 
 class Layout:
@@ -76,9 +86,9 @@ class Layout:
         """Add a line that stands above the listings."""
         self._head.append(line)
 
-    def listing(self, lines: list[str], total: int, what: str = "") -> None:
+    def listing(self, lines: Iterable[str], total: int, what: str = "") -> None:
         """Add a list of which `total` exist, though `lines` may hold fewer; `what` they are, for `and 3 more`."""
-        if lines or total:
+        if total:
             self._listings.append(_Listing(lines, total, what))
 
     def aside(self, line: str) -> None:
@@ -98,7 +108,7 @@ class Layout:
         room -= len(head) + 1 if head else 0
         texts = self._fit_texts(room)
         room -= len(texts) + 1 if texts else 0
-        asides = _lines_from_start(self._asides, max(room - self._wanted(), int(room * _ASIDE_SHARE)))
+        asides = _lines_from_start(self._asides, max(room - self._wanted(room), int(room * _ASIDE_SHARE)))
         room -= len(asides) + 1 if asides else 0
         blocks: list[str] = []
         for listing in self._listings:
@@ -111,14 +121,17 @@ class Layout:
         """Whether there is nothing but the foot."""
         return not (self._texts or self._head or self._listings)
 
-    def _wanted(self) -> int:
-        """Return the characters that all listings would take."""
-        return sum(len(line) + 1 for listing in self._listings for line in listing.lines)
+    def _wanted(self, room: int) -> int:
+        """Return the characters that all listings would take, or some number beyond `room`."""
+        wanted = 0
+        for listing in self._listings:
+            wanted += listing.wanted(room - wanted)
+        return wanted
 
     def _fit_texts(self, room: int) -> str:
         """Return the texts, cut to their share only if what else is there needs the room."""
         text = "\n".join(self._texts)
-        wanted = self._wanted()
+        wanted = self._wanted(room)
         share = max(room - wanted, int(room * _TEXT_SHARE)) if wanted else room
         return cut(text, max(min(room, share), 0))
 

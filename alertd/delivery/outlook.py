@@ -126,7 +126,12 @@ def other_transitions(notification: Notification, service: ServiceFacts) -> list
         if not each.up or (news is not None and each.since.mono >= news)
     }
     entries = [entry for entry in notification.entries if entry.alert.service == service.name]
-    own = {entry.alert.instance: _begin(entry, service) for entry in entries if entry.alert.instance is not None}
+    losses: dict[str | None, list[float]] = {each.instance: [] for each in service.recent}
+    for each in service.recent:
+        if not each.up:
+            losses[each.instance].append(each.at.mono)
+    by_instance = {entry.alert.instance: entry for entry in entries if entry.alert.instance in losses}
+    own = {name: _begin(entry, losses[name]) for name, entry in by_instance.items()}
     begun = [entry.alert.since.mono for entry in entries if entry.alert.instance is None and entry.alert.since]
     told_from = min(begun, default=float("inf"))
     return [
@@ -169,17 +174,15 @@ def sources(notification: Notification) -> list[str]:
     return [*places[:_SOURCES], *more]
 
 
-def _begin(entry: Entry, service: ServiceFacts) -> float:
-    """Return from when on (monotonic seconds) what happened to an entry's own instance is what the message tells."""
+def _begin(entry: Entry, losses: Iterable[float]) -> float:
+    """Return from when on (monotonic seconds) what happened to an entry's own instance is what the message tells.
+
+    `losses` are when it was lost lately.
+    """
     since = entry.alert.since
     if since is None or entry.kind in (Kind.FLAPPING, Kind.SETTLED):
         return float("-inf")
-    losses = [
-        each.at.mono
-        for each in service.recent
-        if each.instance == entry.alert.instance and not each.up and each.at.mono <= since.mono
-    ]
-    return max(losses, default=since.mono)
+    return max((at for at in losses if at <= since.mono), default=since.mono)
 
 
 def _happening(transition: Transition, times: Times) -> str:

@@ -96,7 +96,8 @@ def body(
 
 def summary(alert: Alert, service: ServiceFacts | None, times: Times, now: Instant) -> str:
     """Return the rule's rendered summary; if it has none, or a faulty one, the alert in our own words."""
-    return variables.Press().summary(alert, service, variables.for_alert(alert, service, times, now))
+    seen = variables.for_alert(alert, service, times, now) if alert.rule.summary else {}
+    return variables.Press().summary(alert, service, seen)
 
 
 def _write_title(notification: Notification, settings: Settings, templates: Templates, press: variables.Press) -> str:

@@ -71,9 +71,12 @@ def is_up(alert: Alert, own: InstanceFacts | None) -> bool:
 
 def is_over(entry: Entry) -> bool:
     """Say whether an alert no longer fires once this is told of it."""
-    if entry.kind is Kind.SETTLED:
+    kind = entry.kind
+    if kind is Kind.FIRING:
+        return False
+    if kind is Kind.SETTLED:
         return entry.alert.state is not AlertState.FIRING
-    return entry.kind in (Kind.RESOLVED, Kind.FORGOTTEN)
+    return kind in (Kind.RESOLVED, Kind.FORGOTTEN)
 
 
 def has_lost_its_rule(entry: Entry) -> bool:

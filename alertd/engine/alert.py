@@ -286,16 +286,16 @@ class LiveAlert:
         step = _LIFE.get((self.state, happened))
         if step is None:
             return
-        rule = self.rule.rule
+        rule = self.condition.rule.rule
         after, reason = step
         if after is AlertState.PENDING:
             since = begun or now
             if not rule.for_ or since.mono + rule.for_ <= now.mono:
                 self.state = after
-                self._step(Input.FOR_OVER, now)
-                return
-            self.pending_since = since
-            self.start_for(since.mono + rule.for_)
+                after, reason = _LIFE[after, Input.FOR_OVER]
+            else:
+                self.pending_since = since
+                self.start_for(since.mono + rule.for_)
         elif happened is Input.FALSE:
             stop(self.for_timer)
             if after is AlertState.FIRING:
@@ -312,11 +312,12 @@ class LiveAlert:
     def _enter(self, after: AlertState, reason: Reason, now: Instant) -> None:
         before, self.state = self.state, after
         self.reason = reason
-        self._decide(reason, now)
+        desk = self._desk
+        desk.decide(self, reason, now)
         if after is AlertState.INACTIVE and not self.flapping:
-            self._desk.active.pop(self.id, None)
+            desk.active.pop(self.id, None)
         else:
-            self._desk.active[self.id] = self
+            desk.active[self.id] = self
         if after is AlertState.FIRING and before is not after:
             self._begin_firing(now)
         elif before is AlertState.FIRING and after is AlertState.INACTIVE:

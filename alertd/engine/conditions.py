@@ -51,9 +51,10 @@ class Condition(ABC):
         self.rule = rule
         self.service = service
         self.desk = desk
-        labels = {**service.labels, **rule.rule.labels}
+        self.labels: Mapping[str, str] = {**service.labels, **rule.rule.labels}
+        """What all its alerts bear."""
         self.constants: Mapping[str, str] = {
-            **{name: text for name, text in labels.items() if name not in VARYING},
+            **{name: text for name, text in self.labels.items() if name not in VARYING},
             "rule": rule.rule.name,
             "service": service.name,
             "severity": rule.rule.severity,

@@ -18,7 +18,7 @@ from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
 from alertd.engine.desk import Desk
 from alertd.engine.doubt import Doubt
-from alertd.engine.facts import describe_alert, describe_service, focus
+from alertd.engine.facts import describe_alert, describe_all, describe_service
 from alertd.engine.forecast import foresee, reach
 from alertd.engine.memory import Damaged, Record, recall, remember
 from alertd.engine.mute import Mutes
@@ -329,14 +329,8 @@ class Engine:
         return iter(self._desk.active)
 
     def look_up(self, alert_ids: Iterable[str]) -> Iterator[tuple[Alert, ServiceFacts]]:
-        """Return those of the alerts that are under way, each with its service as a message about it would show it."""
-        services: dict[Service, ServiceFacts] = {}
-        for alert in filter(None, map(self._desk.active.get, alert_ids)):
-            service = alert.condition.service
-            if service not in services:
-                services[service] = describe_service(service)
-            facts = services[service]
-            yield describe_alert(alert), facts if alert.instance is None else focus(facts, alert.instance)
+        """Return those of the alerts that are under way, each with its service as far as a summary speaks of that."""
+        return describe_all(filter(None, map(self._desk.active.get, alert_ids)))
 
     def forecast(
         self, rule: str, service: str, instance: str | None, now: Instant, cause: Cause | None = None

@@ -118,7 +118,7 @@ class Desk:
 
     def ack_of(self, alert: LiveAlert) -> Ack | None:
         """Return who has taken on this firing of an alert, if anybody."""
-        ack = self.acks.get(alert.id)
+        ack = self.acks.get(alert.id) if self.acks else None
         if ack is None or alert.since is None:
             return None
         if ack.since is not None and abs((ack.since - alert.since.wall).total_seconds()) > _SAME_FIRING:

@@ -10,7 +10,7 @@ from alertd import values
 from alertd.model import Alert, AlertState, InstanceFacts, Kind, ServiceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from alertd.engine.alert import LiveAlert
     from alertd.engine.registry import Instance, Service
@@ -33,14 +33,14 @@ def describe_alert(alert: LiveAlert, told: Kind | None = None) -> Alert:
     measure = condition.measure(alert)
     is_pending = alert.state is AlertState.PENDING and told is not Kind.RESOLVED
     return Alert(
-        id=alert.id,
-        rule=alert.rule.text,
-        service=condition.service.name,
-        instance=None if alert.instance is None else alert.instance.name,
-        per=None if alert.per is None else {condition.per_field: alert.per},
-        state=AlertState.INACTIVE if told is Kind.RESOLVED else alert.state,
-        flapping=alert.flapping,
-        labels={**condition.service.labels, **alert.rule.rule.labels},
+        alert.id,
+        condition.rule.text,
+        condition.service.name,
+        None if alert.instance is None else alert.instance.name,
+        None if alert.per is None else {condition.per_field: alert.per},
+        AlertState.INACTIVE if told is Kind.RESOLVED else alert.state,
+        alert.flapping,
+        condition.labels,
         since=alert.pending_since if is_pending else alert.since,
         until=None if is_pending else alert.until,
         cause=alert.cause,
@@ -79,7 +79,7 @@ def describe_service(service: Service, spoken_of: Iterable[Instance] = (), *, li
     Those `spoken_of` are listed first, if they are known. With none listed, only the counts are told.
     """
     if not listed:
-        return ServiceFacts(service.name, service.up, service.up + len(service.lost), service.expected)
+        return describe_briefly(service, None)
     instances = service.instances
     ups = islice((instance for instance in instances if instance.up), LISTED)
     ordered = chain(
@@ -101,33 +101,56 @@ def describe_service(service: Service, spoken_of: Iterable[Instance] = (), *, li
     )
 
 
+def describe_briefly(service: Service, instance: Instance | None) -> ServiceFacts:
+    """Return the counts of a service, and one of its instances; None is none."""
+    own = () if instance is None else (describe_instance(instance),)
+    return ServiceFacts(service.name, service.up, service.up + len(service.lost), service.expected, own)
+
+
 def _find_common(service: Service) -> dict[str, str]:
     """Return the fields that all the lost show with one value and that not all those up show with the same."""
     if len(service.lost) < 2:
         return {}
-    common: dict[str, str] | None = None
-    for instance in islice(service.lost, _COMPARED):
-        fields = _written_fields(instance)
-        common = fields if common is None else dict(common.items() & fields.items())
-        if not common:
-            return {}
-    ups = islice((instance for instance in service.instances if instance.up), _COMPARED)
-    shared: dict[str, str] | None = None
-    for instance in ups:
-        fields = _written_fields(instance)
-        shared = fields if shared is None else dict(shared.items() & fields.items())
+    common = _shared(islice(service.lost, _COMPARED))
+    shared = common and _shared(islice((instance for instance in service.instances if instance.up), _COMPARED))
+    return dict(sorted(common.items() - shared.items()))
+
+
+def _shared(instances: Iterator[Instance]) -> dict[str, str]:
+    """Return the fields that the last values of all these show with one word, without what secretaries add."""
+    first = next(instances, None)
+    if first is None:
+        return {}
+    texts = {name: values.as_written(value) for name, value in first.read_fields().items()}
+    shared = {name: text for name, text in texts.items() if text and name not in {"status", "reason"}}
+    for instance in instances:
         if not shared:
             break
-    return dict(sorted((common or {}).items() - (shared or {}).items()))
+        fields = instance.read_fields()
+        differing = [name for name, text in shared.items() if values.as_written(fields.get(name)) != text]
+        for name in differing:
+            del shared[name]
+    return shared
 
 
-def _written_fields(instance: Instance) -> dict[str, str]:
-    """Return the fields of an instance's last value that have one word for a value, without what secretaries add."""
-    texts = {name: values.as_written(value) for name, value in instance.read_fields().items()}
-    return {name: text for name, text in texts.items() if text and name not in {"status", "reason"}}
+def describe_all(alerts: Iterable[LiveAlert]) -> Iterator[tuple[Alert, ServiceFacts]]:
+    """Return alerts, each with its service as far as a summary speaks of that; cheap where many are asked for.
+
+    That is as a message about it would show it where the rule has a summary, else with the alert's own instance alone.
+    """
+    services: dict[Service, ServiceFacts] = {}
+    for alert in alerts:
+        service = alert.condition.service
+        if not alert.rule.text.summary:
+            yield describe_alert(alert), describe_briefly(service, alert.instance)
+            continue
+        if service not in services:
+            services[service] = describe_service(service)
+        facts = services[service]
+        yield describe_alert(alert), facts if alert.instance is None else _focus(facts, alert.instance)
 
 
-def focus(facts: ServiceFacts, instance: Instance) -> ServiceFacts:
-    """Return the facts of a service with one of its instances listed first; cheap where many are asked for."""
+def _focus(facts: ServiceFacts, instance: Instance) -> ServiceFacts:
+    """Return the facts of a service with one of its instances listed first."""
     others = [each for each in facts.instances if each.name != instance.name]
     return replace(facts, instances=(describe_instance(instance), *others[: LISTED - 1]))

@@ -116,6 +116,10 @@ class Group:
 
     def chase(self, member: Membership, now: Instant) -> None:
         """See when to remind of `member` and to escalate it; to be called when that may have become sooner."""
+        reminded = max(self.spoke + self.route.repeat_interval, now.mono)
+        has_steps = member.steps_done < len(member.steps)
+        if not has_steps and self._chase.due is not None and self._chase.due <= reminded:
+            return
         due = self._due(member, now)
         if due < inf:
             _arm(self._chase, due, self.desk)
@@ -215,8 +219,9 @@ class Group:
         subjects: dict[Kind, Parts] = {subject: {} for subject in dict.fromkeys(_SUBJECT.values())}
         for member, since in news.items():
             for channel, kind in member.news():
-                if self._may_tell(Part(member, kind), channel, since, now):
-                    subjects[_SUBJECT[kind]].setdefault(channel, []).append(Part(member, kind))
+                part = Part(member, kind)
+                if self._may_tell(part, channel, since, now):
+                    subjects[_SUBJECT[kind]].setdefault(channel, []).append(part)
         has_told = [self._say(parts, now) for parts in subjects.values()]
         return any(has_told)
 

@@ -104,7 +104,7 @@ class Membership:
             return False
         if alert.state is not AlertState.FIRING or alert.flapping or alert.muted is not None:
             return False
-        return bool(self.told) and alert.ack is None
+        return any(belief.kind is Kind.FIRING for belief in self.beliefs.values()) and alert.ack is None
 
     @property
     def told(self) -> list[str]:

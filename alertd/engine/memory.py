@@ -52,10 +52,14 @@ class Dial:
         self.now = now
         self._zero = _milliseconds(now.wall) - now.mono * 1000
         """The milliseconds at which the monotonic clock showed zero."""
+        self._last: tuple[Instant, int] | None = None
+        """What was written last: much happens at one moment."""
 
     def write(self, at: Instant) -> int:
         """Return the whole milliseconds of an instant, by the wall clock as it was then, as documents show it."""
-        return floor(_milliseconds(at.wall) + _INEXACT)
+        if self._last is None or self._last[0] is not at:
+            self._last = (at, floor(_milliseconds(at.wall) + _INEXACT))
+        return self._last[1]
 
     def write_mono(self, mono: float) -> int:
         """Return the milliseconds of a moment of the monotonic clock."""

@@ -95,6 +95,8 @@ def _next_steps(parts: Sequence[Part], now: Instant) -> tuple[Escalation, ...]:
     """Return who is told next if nobody acts."""
     steps: dict[tuple[str, ...], float] = {}
     for member, _ in parts:
+        if member.steps_done >= len(member.steps):
+            continue
         first_told = member.first_told if member.is_pressing(now.mono) else None
         if first_told is not None:
             for step in member.steps[member.steps_done :]:

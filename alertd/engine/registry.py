@@ -11,9 +11,10 @@ siblings, not successors.
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
+
+from typing_extensions import override
 
 from alertd import values
 from alertd.engine.timers import Timer, Timers, stop
@@ -173,6 +174,21 @@ class Judges(Protocol):
 
     def drop(self, instance: Instance, now: Instant) -> None:
         """End all that is judged about an instance that is being forgotten."""
+
+
+class _Farewell(Timer):
+    """When to forget an instance. One is made at each loss, so it is no more than it must be."""
+
+    __slots__ = ("_instance", "_registry")
+
+    def __init__(self, instance: Instance, registry: Registry) -> None:
+        self._instance = instance
+        self._registry = registry
+        self.due = self.queued = None
+
+    @override
+    def fire(self, now: Instant) -> None:
+        self._registry.forget_if_free(self._instance, now)
 
 
 class Registry:
@@ -410,11 +426,12 @@ class Registry:
 
     def _start_forgetting(self, instance: Instance, at: float) -> None:
         if instance.forget is None:
-            instance.forget = Timer(partial(self._forget_if_free, instance))
+            instance.forget = _Farewell(instance, self)
         self.touched[instance.service.name] = None
         self._timers.start(instance.forget, at)
 
-    def _forget_if_free(self, instance: Instance, now: Instant) -> None:
+    def forget_if_free(self, instance: Instance, now: Instant) -> None:
+        """Forget an instance whose time has come, or look again later if something still depends on it."""
         if not self._judges.is_held(instance.service):
             self.forget(instance, now)
         elif instance.forget is not None:

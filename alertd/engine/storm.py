@@ -161,10 +161,11 @@ class Outlet:
             held.member.steps_done = 0
         return None
 
-    def _note_told(self, parts: Iterable[Part], now: Instant) -> None:
+    def _note_told(self, parts: Sequence[Part], now: Instant) -> None:
         turn = Turn(self._channel, now)
+        details = {kind: f"{kind} to {self._channel}" for kind in {part.kind for part in parts}}
         for member, kind in parts:
-            self._desk.decide(member.alert, Reason.TOLD, now, f"{kind} to {self._channel}")
+            self._desk.decide(member.alert, Reason.TOLD, now, details[kind])
             member.note_told(kind, turn)
 
 

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 class Timer:
     """One deadline that can be set again and again; `due` is in monotonic seconds, None while it does not run."""
 
-    __slots__ = ("due", "fire", "queued")
+    __slots__ = ("_fire", "due", "queued")
 
     def __init__(self, fire: Callable[[Instant], None]) -> None:
-        self.fire = fire
+        self._fire = fire
         self.due: float | None = None
         self.queued: float | None = None
+
+    def fire(self, now: Instant) -> None:
+        """Do what is to be done then."""
+        self._fire(now)
 
 
 class Timers:

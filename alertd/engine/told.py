@@ -65,18 +65,18 @@ def of_group(group: Group, now: Instant) -> Record | None:
     if not told and not group.has_spoken:
         return None
     beliefs: dict[tuple[Any, ...], int] = {}
+    numbers: dict[tuple[int, tuple[str, ...], int], int] = {}
     by_rule: dict[Condition, list[Any]] = {}
     for member in told:
-        known = (
-            tuple(
-                (channel, str(belief.kind), None if belief.since is None else dial.write(belief.since))
-                for channel, belief in member.beliefs.items()
-            ),
-            member.owed,
-            member.steps_done,
-        )
-        number = beliefs.setdefault(known, len(beliefs))
-        by_rule.setdefault(member.alert.condition, []).append(_of_alert(member.alert, number, dial))
+        alert = member.alert
+        shared = (id(member.beliefs), member.owed, member.steps_done)
+        number = numbers.get(shared)
+        if number is None:
+            number = numbers[shared] = beliefs.setdefault(_of_beliefs(member, dial), len(beliefs))
+        alerts = by_rule.get(alert.condition)
+        if alerts is None:
+            alerts = by_rule[alert.condition] = []
+        alerts.append(_of_alert(alert, number, dial))
     record: Record = {
         "key": list(group.key),
         "labels": dict(group.labels),
@@ -89,6 +89,14 @@ def of_group(group: Group, now: Instant) -> Record | None:
         "alerts": [[_of_condition(condition), alerts] for condition, alerts in by_rule.items()],
     }
     return {name: part for name, part in record.items() if part or name in ("key", "labels")}
+
+
+def _of_beliefs(member: Membership, dial: Dial) -> tuple[Any, ...]:
+    known = tuple(
+        (channel, str(belief.kind), None if belief.since is None else dial.write(belief.since))
+        for channel, belief in member.beliefs.items()
+    )
+    return known, member.owed, member.steps_done
 
 
 def _of_condition(condition: Condition) -> Record:
@@ -106,8 +114,10 @@ def _of_condition(condition: Condition) -> Record:
 def _of_alert(alert: LiveAlert, number: int, dial: Dial) -> list[Any]:
     name = alert.per if alert.instance is None else alert.instance.name
     since = None if alert.since is None else dial.write(alert.since)
-    words = [alert.condition.words_of(alert)] if isinstance(alert.condition, Noted) else []
-    return [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode, *words]
+    row = [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode]
+    if alert.condition.is_about_self and isinstance(alert.condition, Noted):
+        row.append(alert.condition.words_of(alert))
+    return row
 
 
 def of_channel(outlet: Outlet, now: Instant) -> Record:

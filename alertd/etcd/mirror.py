@@ -111,16 +111,15 @@ class Mirror:
 
     # --- for the daemon ----------------------------------------------------------------------------------------------
 
-    def mark(self, alert_id: str) -> None:
-        """Take note that a document may have changed; while another leads there is nothing to note."""
-        if self._is_leading:
-            self._marked[alert_id] = None
+    def mark(self, *alert_ids: str) -> None:
+        """Take note that documents may have changed; while another leads there is nothing to note."""
+        if self._is_leading and alert_ids:
+            self._marked |= dict.fromkeys(alert_ids)
             self._wake.set()
 
     def mark_all(self) -> None:
         """Take note that any document may have changed."""
-        for alert_id in self._source.alert_ids():
-            self.mark(alert_id)
+        self.mark(*self._source.alert_ids())
 
     async def write(self, term: Term) -> None:
         """Mend what differs, then write what is marked, until `term` is over."""
@@ -173,8 +172,7 @@ class Mirror:
                 len(self._newer),
                 min(self._newer),
             )
-        for alert_id in self._stored:
-            self.mark(alert_id)
+        self.mark(*self._stored)
         self.mark_all()
 
     def _take(self, kv: KeyValue) -> None:

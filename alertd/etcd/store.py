@@ -226,8 +226,8 @@ class Store:
     def _note(self, raws: Mapping[str, bytes], heads: Mapping[str, bytes]) -> None:
         for name, raw in raws.items():
             if heads[name] is not raw:
-                self._piecemeal[name] = _called(name, raw)
-                self._begun.discard(_called(name, raw))
+                called = self._piecemeal[name] = _called(name, raw)
+                self._begun.discard(called)
             else:
                 self._piecemeal.pop(name, None)
             if raw:

@@ -28,8 +28,13 @@ def by_name(service: ServiceFacts) -> dict[str, InstanceFacts]:
 
 @pytest.mark.parametrize("when", CONDITIONS, ids=str)
 def test_it_is_what_a_message_shows(when: dict[str, Any]) -> None:
-    """The alert, and its service with the alert's own instance first."""
-    story = Story(rule(when=when)).put("apache/a", "apache/b", "apache/c", zone="eu").at(5).expire("apache/b")
+    """The alert, and its service with the alert's own instance first, for a rule's summary may speak of all of it."""
+    story = (
+        Story(rule(when=when, summary="{{ up }} up"))
+        .put("apache/a", "apache/b", "apache/c", zone="eu")
+        .at(5)
+        .expire("apache/b")
+    )
     story.at(9).expire("apache/c", "apache/a")
     ids = list(story.engine.alert_ids())
     assert ids == [alert.id for alert in story.engine.alerts()]
@@ -47,10 +52,18 @@ def test_it_is_what_a_message_shows(when: dict[str, Any]) -> None:
 def test_in_a_large_service_the_alert_s_own_instance_is_among_those_listed() -> None:
     """However many are lost, no more are listed than in a message."""
     names = [f"apache/{number}" for number in range(200)]
-    story = Story(rule(), up=tuple(names)).at(5).expire(*names)
+    story = Story(rule(summary="{{ up }} up"), up=tuple(names)).at(5).expire(*names)
     for alert, service in story.engine.look_up(story.engine.alert_ids()):
         assert len(service.instances) == 50
         assert service.instances[0].name == alert.instance
+
+
+def test_where_there_is_no_summary_only_the_alert_s_own_instance_is_described() -> None:
+    """Our own words speak of nothing else, and a crowd of alerts is described in one go."""
+    story = Story(rule(), up=("apache/a", "apache/b")).at(5).expire("apache/a")
+    ((alert, service),) = story.engine.look_up(story.engine.alert_ids())
+    assert [instance.name for instance in service.instances] == ["a"] == [alert.instance]
+    assert (service.up, service.known) == (1, 2)
 
 
 def test_what_is_over_or_never_was_is_not_there() -> None:
