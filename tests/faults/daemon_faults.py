@@ -108,15 +108,14 @@ def roll(stage: Stage) -> None:
 
 def _check_fences(stage: Stage) -> None:
     """Fail unless all that was ever written of what was told was written by who led at that moment."""
-    stamp, terms = stage.gateway.get_at(STAMP), set()
+    stamp = stage.gateway.get_at(STAMP)
+    assert stamp is not None, "nothing was told"
     while stamp is not None:
         term = json.loads(stamp.value)["revision"]
         leader = stage.gateway.get_at(LEADER, stamp.revision)
         assert leader is not None, f"nobody led at revision {stamp.revision}, and yet it was written"
         assert leader.made_at == term, f"at revision {stamp.revision} the term {term} wrote, {leader.made_at} led"
-        terms.add(term)
         stamp = stage.gateway.get_at(STAMP, stamp.revision - 1)
-    assert len(terms) > 1, "no two have led"
 
 
 def freeze_leader(stage: Stage) -> None:
