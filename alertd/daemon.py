@@ -26,7 +26,6 @@ from alertd.audits import Audits
 from alertd.bulletin import Bulletin
 from alertd.bustle import Bustle
 from alertd.channels import LOOK_EVERY, ChannelWatch
-from alertd.chronicle import Chronicle
 from alertd.collector import settle_memory
 from alertd.delivery.headline import counted
 from alertd.engine.core import Engine
@@ -119,7 +118,7 @@ class Daemon:
         self._watch: Watch | None = None
         self._mirror: Mirror | None = None
         self._mentions = Mentions()
-        self._chronicle = Chronicle(lambda seconds, end: asyncio.get_running_loop().call_later(seconds, end))
+        self._chronicle = chronicle.Chronicle(lambda after, end: asyncio.get_running_loop().call_later(after, end))
         self._people: People | None = None
         self._rulebook: rulebook.Rulebook | None = None
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
@@ -254,11 +253,7 @@ class Daemon:
 
     def _note_ruleset(self, error: ConfigError | None = None) -> None:
         """Let people know that the rules on disk do not load, or that they do again."""
-        words = f"{self._ruleset.digest} in force"
-        if error is not None:
-            problems = [problem for problem in error.problems if not problem.is_warning]
-            many = f", {counted(len(problems), 'error')}" if len(problems) > 1 else ""
-            words = f"the rules do not load{many}: {problems[0].place}: {problems[0].message}"
+        words = f"{self._ruleset.digest} in force" if error is None else rulebook.in_words(error)
         self._do(self._engine.note(BuiltIn.RULESET, words, read_clock(), holds=error is not None))
 
     # --- watching ----------------------------------------------------------------------------------------------------

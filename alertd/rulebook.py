@@ -17,6 +17,7 @@ import structlog
 from alertd import chronicle, document
 from alertd.config.load import load, load_texts
 from alertd.delivery import channel, proof
+from alertd.delivery.headline import counted
 from alertd.errors import ConfigError, EtcdUnavailable
 from alertd.etcd.client import Client
 from alertd.etcd.election import NotLeading
@@ -51,6 +52,13 @@ class Home(NamedTuple):
 def load_rules(directory: Path, environ: Mapping[str, str], now: datetime) -> Loaded:
     """Return the ruleset of `directory` and the warnings about it; raise ConfigError with all that is wrong."""
     return _verified(load(directory, environ=environ, now=now))
+
+
+def in_words(error: ConfigError) -> str:
+    """Return the first of what is wrong with rules that do not load, and how much there is."""
+    problems = [problem for problem in error.problems if not problem.is_warning]
+    many = f", {counted(len(problems), 'error')}" if len(problems) > 1 else ""
+    return f"the rules do not load{many}: {problems[0].place}: {problems[0].message}"
 
 
 def _verified(loaded: Loaded) -> Loaded:

@@ -301,12 +301,9 @@ class Engine:
     @property
     def counts(self) -> dict[str, int]:
         """How many instances and services are known, alerts under way, keys ignored."""
-        return {
-            "instances": len(self._registry.by_key),
-            "services": len(self._registry.services),
-            "alerts": len(self._desk.active),
-            "ignored": self._registry.ignored,
-        }
+        registry = self._registry
+        known = {"instances": len(registry.by_key), "services": len(registry.services)}
+        return known | {"alerts": len(self._desk.active), "ignored": registry.ignored}
 
     def present_keys(self) -> Iterator[bytes]:
         """Return the keys that are there, as the engine believes."""
