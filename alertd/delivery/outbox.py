@@ -139,11 +139,17 @@ class Outbox:
 
     def release(self, name: str) -> None:
         """Hand over what the last `content` of the document held, which is durable now, as far as it was not yet."""
-        items = self._shelf.named(name)
-        for item in items:
-            for leg in item.legs:
-                leg.is_durable = leg.is_drafted
-        for item in items:
+        fresh = [
+            (item, leg)
+            for item in self._shelf.named(name)
+            for leg in item.legs
+            if leg.is_drafted and not leg.is_durable
+        ]
+        for _, leg in fresh:
+            leg.is_durable = True
+        for item, leg in fresh:
+            coalesce.supersede(self._shelf, item, leg, self._changed)
+        for item in self._shelf.named(name):
             self._hand_over(item)
         self._hand_over_held()
 

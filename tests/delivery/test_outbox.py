@@ -99,8 +99,8 @@ def test_a_firing_whose_end_comes_first_is_told_with_it(world: World) -> None:
     world.attempt("ops #1")
     world.attempt("ops #2", "HTTP 503")
     world.turn("ops", "g", "a")
-    assert world.box("ops #2").ids == []
     world.write_all()
+    assert world.box("ops #2").ids == ["ops a-1"]
     world.deliver_all()
     assert world.books.told("ops #1") == ["ops a+1", "ops a-1"]
     assert world.books.told("ops #2") == ["ops a-1"]
@@ -119,12 +119,43 @@ def test_what_is_being_attempted_stays_and_is_looked_at_again_when_that_fails(wo
     assert world.box("ops #1").ids == ["ops a-1"]
 
 
+def test_nothing_gives_way_to_what_is_not_durable(world: World) -> None:
+    """Whoever takes over would find it, not what made it pointless, and tell it after what was told meanwhile."""
+    world.turn("ops", "g", "ab")
+    world.write_all()
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.turn("ops", "g", "ab")
+    assert world.box("ops #1").ids == ["ops a+1 b+1", "ops a-1"]
+    world.attempt("ops #1")
+    world.attempt("ops #1")
+    world.lose()
+    world.deliver_all()
+    assert world.books.told("ops #1") == ["ops a+1 b+1", "ops a-1"]
+
+
+def test_nor_does_a_reminder(world: World) -> None:
+    """The end of a part of what it reminds of may be told in between."""
+    world.turn("ops", "g", "ab")
+    world.write_all()
+    world.deliver_all()
+    world.remind("ops", "g", "ab")
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.remind("ops", "g", "ab")
+    assert world.box("ops #1").ids == ["ops reminder 1", "ops a-1"]
+    world.write_all()
+    assert world.box("ops #1").ids == ["ops a-1", "ops reminder 2"]
+
+
 def test_a_firing_that_is_only_partly_over_is_told(world: World) -> None:
     """Also what ends something is always told; when the rest ends too, only the two ends are."""
     world.turn("ops", "g", "ab")
     world.turn("ops", "g", "a")
+    world.write_all()
     assert ids_of(world.outbox.content("g")) == ["ops a+1 b+1", "ops a-1"]
     world.turn("ops", "g", "b")
+    world.write_all()
     assert ids_of(world.outbox.content("g")) == ["ops a-1", "ops b-1"]
 
 
