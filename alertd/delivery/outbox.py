@@ -350,20 +350,13 @@ class Outbox:
         """
         fallback = self._fallback_of(leg.channel)
         if fallback is not None and item.leg_to(fallback) is None:
-            for each in self._kin(item, leg.channel):
-                if each.leg_to(fallback) is None and not self._is_past(each) and self._wants(fallback, each):
-                    self._add_leg(each, fallback, why)
+            kin = self._shelf.kin(item, lambda other: _is_left_at(other, leg.channel))
+            self._tell_as_well(kin, fallback, why)
 
-    def _kin(self, item: Item, channel: str) -> list[Item]:
-        """Return an item and all that is left to tell a channel of the same alerts, and of theirs, in order."""
-        found, waiting = {item.id: item}, [item]
-        while waiting:
-            for other in self._shelf.sharing(waiting.pop()):
-                leg = other.leg_to(channel)
-                if other.id not in found and leg is not None and leg.stops:
-                    found[other.id] = other
-                    waiting.append(other)
-        return sorted(found.values(), key=lambda each: each.number)
+    def _tell_as_well(self, items: Iterable[Item], fallback: str, why: Diversion) -> None:
+        for each in items:
+            if each.leg_to(fallback) is None and not self._is_past(each) and self._wants(fallback, each):
+                self._add_leg(each, fallback, why)
 
     def _wants(self, channel: str, item: Item) -> bool:
         """Tell whether a channel wants an item, that is, if it only ends something, whether it wants ends."""
@@ -381,7 +374,25 @@ class Outbox:
         believing = [fallback for alert in item.ends for fallback in self._standins.believing(self._shelf, item, alert)]
         for fallback in self._owing(item, believing):
             if item.leg_to(fallback) is None:
-                self._add_leg(item, fallback, Diversion(item.notification.channel))
+                self._stand_in(item, fallback)
+
+    def _stand_in(self, item: Item, fallback: str) -> None:
+        """Tell a fallback of an item, and first of what was decided before and may have to go there too.
+
+        An item may tell of more alerts than those of which the fallback was told, and nothing is told after its end.
+        """
+        kin = self._shelf.kin(item, lambda other: other.number < item.number and self._may_come(other, fallback))
+        self._tell_as_well(kin, fallback, Diversion(item.notification.channel))
+
+    def _may_come(self, item: Item, fallback: str) -> bool:
+        """Tell whether what is left of an item may yet have to go on to a fallback."""
+        for leg in item.legs:
+            channel = self._fallback_of(leg.channel) if leg.stops else None
+            while channel is not None and item.leg_to(channel) is None:
+                if channel == fallback:
+                    return True
+                channel = self._fallback_of(channel)
+        return False
 
     def _note_gone(self, item: Item) -> None:
         """Remember what fallbacks were told of an item that is taken off the shelf."""
@@ -444,3 +455,8 @@ class Outbox:
             leg.refusal = Diversion(item.notification.channel, target, None, why)
         about = item.notification.group
         self.dead_letters.add(DeadLetter(leg.channel, target, item.id, about, why, now.wall))
+
+
+def _is_left_at(item: Item, channel: str) -> bool:
+    leg = item.leg_to(channel)
+    return leg is not None and bool(leg.stops)

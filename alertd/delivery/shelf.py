@@ -109,6 +109,15 @@ class Shelf:
         """Return those of them that were decided before it."""
         return [other for other in self.sharing(item) if other.number < item.number]
 
+    def kin(self, item: Item, counts: Callable[[Item], bool]) -> list[Item]:
+        """Return an item, and all that shares an alert with it, or with what does so, and `counts`; in order."""
+        found, waiting = {item.id: item}, [item]
+        while waiting:
+            fresh = [other for other in self.sharing(waiting.pop()) if other.id not in found and counts(other)]
+            found |= {other.id: other for other in fresh}
+            waiting += fresh
+        return sorted(found.values(), key=lambda each: each.number)
+
     def before(self, item: Item, alert: str) -> list[Item]:
         """Return those that were decided before it, for the same channel, and tell of an alert, in order."""
         about = self._by_alert.get(alert, ())
