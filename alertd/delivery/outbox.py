@@ -92,7 +92,7 @@ class Outbox:
         self._troubles = Troubles()
         self._standins = Standins()
         self._held_up: dict[str, Item] = {}
-        """Items of which something durable waits for what was decided before them to be durable."""
+        """Items of which something durable waits for what was decided before them to be handed over."""
         self.dead_letters = DeadLetters()
 
     def __len__(self) -> int:
@@ -118,9 +118,11 @@ class Outbox:
         name = name_of(notification)
         if notification.id not in self._shelf:
             item = Item(name, notification, [self._leg(notification.channel)])
+            item.number = self._shelf.next_number
             self._take_in(item)
             for other in self._shelf.earlier(item):
                 other.over |= item.ends
+            self._tell_standins(item)
             self._work_out(item, notification.at)
             self._hand_over_held()
         return name
@@ -162,7 +164,6 @@ class Outbox:
 
     def _work_out(self, item: Item, now: Instant) -> None:
         """Work out who else is to be told of an item, and what it makes pointless."""
-        self._tell_standins(item)
         for leg in list(item.legs):
             coalesce.supersede(self._shelf, item, leg, self._changed)
         self._look_for_trouble(item)
@@ -183,13 +184,13 @@ class Outbox:
     def _hand_over_held(self) -> None:
         """Try again what had to wait for something earlier."""
         held, self._held_up = self._held_up, {}
-        for item in held.values():
+        for item in sorted(held.values(), key=lambda each: each.number):
             self._hand_over(item)
 
     def _is_held_up(self, item: Item, leg: Leg) -> bool:
-        """Tell whether something earlier about the same alerts goes the same way, and is not durable."""
+        """Tell whether something earlier about the same alerts goes the same way, and is not handed over."""
         others = (other.leg_to(leg.channel) for other in self._shelf.earlier(item))
-        return any(other is not None and other.stops and not other.is_durable for other in others)
+        return any(not stop.is_handed for other in others if other is not None for stop in other.stops.values())
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -214,9 +215,12 @@ class Outbox:
     def take_up(self, now: Instant) -> None:
         """Hand over all that was restored, in the order in which it was decided."""
         self._forget_unwanted()
-        in_order = self._in_order()
-        self._shelf = Shelf(self._note_gone)
+        in_order, is_numbered = self._in_order(), self._is_numbered
+        self._shelf = Shelf(self._note_gone, self._standins.latest)
         for item in in_order:
+            if not is_numbered:
+                item.number = self._shelf.next_number
+                self._changed(item.name)
             self._shelf.add(item)
             for leg in item.legs:
                 self._seed_troubles(leg, now)
@@ -228,14 +232,24 @@ class Outbox:
         for item in list(self._shelf):
             self._hand_over(item)
 
+    @property
+    def _is_numbered(self) -> bool:
+        return all(item.number for item in self._shelf)
+
     def _in_order(self) -> list[Item]:
-        """Return all items by decision time; a document's own order holds, also where the wall clock was set back."""
+        """Return all items as they were decided.
+
+        Where an older alertd left some without a number, by time; a document's own order holds even so, for the wall
+        clock may have been set back.
+        """
+        if self._is_numbered:
+            return sorted(self._shelf, key=lambda item: item.number)
         latest: dict[str, datetime] = {}
         keyed = []
-        for number, item in enumerate(self._shelf):
+        for place, item in enumerate(self._shelf):
             wall = item.notification.at.wall
             latest[item.name] = max(wall, latest.get(item.name, wall))
-            keyed.append((latest[item.name], number, item))
+            keyed.append((latest[item.name], place, item))
         return [item for _, _, item in sorted(keyed, key=lambda each: each[:2])]
 
     def _seed_troubles(self, leg: Leg, now: Instant) -> None:

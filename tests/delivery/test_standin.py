@@ -54,7 +54,7 @@ def test_what_is_kept_says_itself_who_was_told_and_what_is_gone_is_recorded(worl
     (item,) = world.outbox.content("g")
     assert [leg["channel"] for leg in item["to"]] == ["ops", "mail"]
     world.attempt("ops #2")
-    assert world.outbox.content("g") == [{"told": {"ops": {"mail": ["a"]}}}]
+    assert world.outbox.content("g") == [{"told": {"ops": {"mail": {"a": 1}}}}]
 
 
 def test_a_document_that_records_what_is_kept_too_is_read(world: World) -> None:
@@ -70,6 +70,21 @@ def test_a_document_that_records_what_is_kept_too_is_read(world: World) -> None:
         world.deliver_all()
     assert world.books.told("mail #1") == ["ops a+1", "ops a-1"]
     assert world.outbox.content("g") == []
+
+
+def test_what_is_recorded_of_a_later_firing_does_not_count_for_an_earlier_end(world: World) -> None:
+    """The second firing is left out everywhere before the first end is told: who takes over tells `sms` no old end."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    turn(world, "a")
+    world.attempt("mail #1")
+    turn(world, "a")
+    break_down(world, "mail #1")
+    turn(world, "a")
+    assert world.box("sms #1").ids == ["ops a-2"]
+    world.begin()
+    world.deliver_all()
+    assert world.books.told("sms #1") == ["ops a-2"]
 
 
 # --- in order --------------------------------------------------------------------------------------------------------
