@@ -3,7 +3,9 @@
 Pure, but that it withdraws from the boxes. Judged for each target by itself: one may have taken what another has not.
 Invariant: what ends something is never left out. A message that only begins is, where each of its alerts is next told
 of by an end: a resolve bears both times. A reminder is left out where what it reminds of is not told yet, and gives way
-to the next of its group. What is being attempted at that moment stays; it is looked at again when that fails.
+to the next of its group. What is being attempted at that moment stays; it is looked at again when that fails. What a
+document may hold gives way only to what is durable as well: else whoever takes over finds it, not what made it
+pointless, and tells it after what was told meanwhile.
 """
 
 from __future__ import annotations
@@ -30,8 +32,7 @@ def supersede(shelf: Shelf, item: Item, leg: Leg, changed: Callable[[str], None]
             withdraw(shelf, item, number, changed)
             continue
         for other in earlier:
-            is_older_reminder = item.is_reminder and other.is_reminder and other.name == item.name
-            if is_older_reminder or (item.ends and is_told_later(shelf, other, number)):
+            if _gives_way(shelf, other, item, number):
                 withdraw(shelf, other, number, changed)
 
 
@@ -40,7 +41,9 @@ def is_told_later(shelf: Shelf, item: Item, number: int) -> bool:
     if item.ends or not item.alerts or item.find(number) is None:
         return False
     following = ((alert, shelf.next_about(item, alert, number)) for alert in item.alerts)
-    return all(other is not None and alert in other.ends for alert, other in following)
+    return all(
+        other is not None and alert in other.ends and _may_replace(other, item, number) for alert, other in following
+    )
 
 
 def withdraw(shelf: Shelf, item: Item, number: int, changed: Callable[[str], None]) -> bool:
@@ -56,6 +59,19 @@ def withdraw(shelf: Shelf, item: Item, number: int, changed: Callable[[str], Non
     shelf.tidy(item)
     changed(item.name)
     return True
+
+
+def _gives_way(shelf: Shelf, other: Item, item: Item, number: int) -> bool:
+    """Tell whether an earlier item need not be told at a target any more, if it is not attempted there already."""
+    if item.is_reminder:
+        return other.is_reminder and other.name == item.name and _may_replace(item, other, number)
+    return is_told_later(shelf, other, number)
+
+
+def _may_replace(item: Item, other: Item, number: int) -> bool:
+    """Tell whether an item may be told at a target in the place of another: if the store has it, or has neither."""
+    found, replaced = item.find(number), other.find(number)
+    return found is not None and replaced is not None and (found[0].is_durable or not replaced[0].is_drafted)
 
 
 def _is_untold(shelf: Shelf, item: Item, number: int) -> bool:

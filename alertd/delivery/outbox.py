@@ -92,7 +92,7 @@ class Outbox:
         self._troubles = Troubles()
         self._standins = Standins()
         self._held_up: dict[str, Item] = {}
-        """Items of which something durable waits for what was decided before them to be durable."""
+        """Items of which something durable waits for what was decided before them to be handed over."""
         self.dead_letters = DeadLetters()
 
     def __len__(self) -> int:
@@ -118,9 +118,11 @@ class Outbox:
         name = name_of(notification)
         if notification.id not in self._shelf:
             item = Item(name, notification, [self._leg(notification.channel)])
+            item.number = self._shelf.next_number
             self._take_in(item)
             for other in self._shelf.earlier(item):
                 other.over |= item.ends
+            self._tell_standins(item)
             self._work_out(item, notification.at)
             self._hand_over_held()
         return name
@@ -144,11 +146,17 @@ class Outbox:
 
     def release(self, name: str) -> None:
         """Hand over what the last `content` of the document held, which is durable now, as far as it was not yet."""
-        items = self._shelf.named(name)
-        for item in items:
-            for leg in item.legs:
-                leg.is_durable = leg.is_drafted
-        for item in items:
+        fresh = [
+            (item, leg)
+            for item in self._shelf.named(name)
+            for leg in item.legs
+            if leg.is_drafted and not leg.is_durable
+        ]
+        for _, leg in fresh:
+            leg.is_durable = True
+        for item, leg in fresh:
+            coalesce.supersede(self._shelf, item, leg, self._changed)
+        for item in self._shelf.named(name):
             self._hand_over(item)
         self._hand_over_held()
 
@@ -161,7 +169,6 @@ class Outbox:
 
     def _work_out(self, item: Item, now: Instant) -> None:
         """Work out who else is to be told of an item, and what it makes pointless."""
-        self._tell_standins(item)
         for leg in list(item.legs):
             coalesce.supersede(self._shelf, item, leg, self._changed)
         self._look_for_trouble(item)
@@ -182,13 +189,13 @@ class Outbox:
     def _hand_over_held(self) -> None:
         """Try again what had to wait for something earlier."""
         held, self._held_up = self._held_up, {}
-        for item in held.values():
+        for item in sorted(held.values(), key=lambda each: each.number):
             self._hand_over(item)
 
     def _is_held_up(self, item: Item, leg: Leg) -> bool:
-        """Tell whether something earlier about the same alerts goes the same way, and is not durable."""
+        """Tell whether something earlier about the same alerts goes the same way, and is not handed over."""
         others = (other.leg_to(leg.channel) for other in self._shelf.earlier(item))
-        return any(other is not None and other.stops and not other.is_durable for other in others)
+        return any(not stop.is_handed for other in others if other is not None for stop in other.stops.values())
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -213,9 +220,12 @@ class Outbox:
     def take_up(self, now: Instant) -> None:
         """Hand over all that was restored, in the order in which it was decided."""
         self._forget_unwanted()
-        in_order = self._in_order()
-        self._shelf = Shelf(self._note_gone)
+        in_order, is_numbered = self._in_order(), self._is_numbered
+        self._shelf = Shelf(self._note_gone, self._standins.latest)
         for item in in_order:
+            if not is_numbered:
+                item.number = self._shelf.next_number
+                self._changed(item.name)
             self._shelf.add(item)
             for leg in item.legs:
                 self._seed_troubles(leg, now)
@@ -227,14 +237,24 @@ class Outbox:
         for item in list(self._shelf):
             self._hand_over(item)
 
+    @property
+    def _is_numbered(self) -> bool:
+        return all(item.number for item in self._shelf)
+
     def _in_order(self) -> list[Item]:
-        """Return all items by decision time; a document's own order holds, also where the wall clock was set back."""
+        """Return all items as they were decided.
+
+        Where an older alertd left some without a number, by time; a document's own order holds even so, for the wall
+        clock may have been set back.
+        """
+        if self._is_numbered:
+            return sorted(self._shelf, key=lambda item: item.number)
         latest: dict[str, datetime] = {}
         keyed = []
-        for number, item in enumerate(self._shelf):
+        for place, item in enumerate(self._shelf):
             wall = item.notification.at.wall
             latest[item.name] = max(wall, latest.get(item.name, wall))
-            keyed.append((latest[item.name], number, item))
+            keyed.append((latest[item.name], place, item))
         return [item for _, _, item in sorted(keyed, key=lambda each: each[:2])]
 
     def _seed_troubles(self, leg: Leg, now: Instant) -> None:
@@ -361,20 +381,13 @@ class Outbox:
         """
         fallback = self._fallback_of(leg.channel)
         if fallback is not None and item.leg_to(fallback) is None:
-            for each in self._kin(item, leg.channel):
-                if each.leg_to(fallback) is None and not self._is_past(each) and self._wants(fallback, each):
-                    self._add_leg(each, fallback, why)
+            kin = self._shelf.kin(item, lambda other: _is_left_at(other, leg.channel))
+            self._tell_as_well(kin, fallback, why)
 
-    def _kin(self, item: Item, channel: str) -> list[Item]:
-        """Return an item and all that is left to tell a channel of the same alerts, and of theirs, in order."""
-        found, waiting = {item.id: item}, [item]
-        while waiting:
-            for other in self._shelf.sharing(waiting.pop()):
-                leg = other.leg_to(channel)
-                if other.id not in found and leg is not None and leg.stops:
-                    found[other.id] = other
-                    waiting.append(other)
-        return sorted(found.values(), key=lambda each: each.number)
+    def _tell_as_well(self, items: Iterable[Item], fallback: str, why: Diversion) -> None:
+        for each in items:
+            if each.leg_to(fallback) is None and not self._is_past(each) and self._wants(fallback, each):
+                self._add_leg(each, fallback, why)
 
     def _wants(self, channel: str, item: Item) -> bool:
         """Tell whether a channel wants an item, that is, if it only ends something, whether it wants ends."""
@@ -392,7 +405,25 @@ class Outbox:
         believing = [fallback for alert in item.ends for fallback in self._standins.believing(self._shelf, item, alert)]
         for fallback in self._owing(item, believing):
             if item.leg_to(fallback) is None:
-                self._add_leg(item, fallback, Diversion(item.notification.channel))
+                self._stand_in(item, fallback)
+
+    def _stand_in(self, item: Item, fallback: str) -> None:
+        """Tell a fallback of an item, and first of what was decided before and may have to go there too.
+
+        An item may tell of more alerts than those of which the fallback was told, and nothing is told after its end.
+        """
+        kin = self._shelf.kin(item, lambda other: other.number < item.number and self._may_come(other, fallback))
+        self._tell_as_well(kin, fallback, Diversion(item.notification.channel))
+
+    def _may_come(self, item: Item, fallback: str) -> bool:
+        """Tell whether what is left of an item may yet have to go on to a fallback."""
+        for leg in item.legs:
+            channel = self._fallback_of(leg.channel) if leg.stops else None
+            while channel is not None and item.leg_to(channel) is None:
+                if channel == fallback:
+                    return True
+                channel = self._fallback_of(channel)
+        return False
 
     def _note_gone(self, item: Item) -> None:
         """Remember what fallbacks were told of an item that is taken off the shelf."""
@@ -455,3 +486,8 @@ class Outbox:
             leg.refusal = Diversion(item.notification.channel, target, None, why)
         about = item.notification.group
         self.dead_letters.add(DeadLetter(leg.channel, target, item.id, about, why, now.wall))
+
+
+def _is_left_at(item: Item, channel: str) -> bool:
+    leg = item.leg_to(channel)
+    return leg is not None and bool(leg.stops)

@@ -2,8 +2,9 @@
 
 A notification goes to its own channel, and where that fails, to the channel's fallback as well: each is a *leg*, and
 each target of a leg that has not taken it is a *stop*. Pure: who moves it along is the `Outbox`. As stored, an item is
-`{"letter": …, "to": [leg, …]}`, a leg `{"channel", "left": [[label, attempts, since, error], …]}`, for a fallback with
-`"for": [channel, target, since, error]`, why it is told; times are RFC 3339. What needs no more telling is left out.
+`{"letter": …, "to": [leg, …], "number": …}`, a leg `{"channel", "left": [[label, attempts, since, error], …]}`, for a
+fallback with `"for": [channel, target, since, error]`, why it is told; times are RFC 3339. What needs no more telling
+is left out.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Item:
     """A notification, and its legs: its own channel's first.
 
     `ends` are its alerts that are over with it, `over` those of which later items tell that they are. `number` grows
-    from one decision to the next.
+    from one decision to the next, over all documents and daemons, as long as anything is left to be told; 0 is none.
     """
 
     __slots__ = ("alerts", "ends", "give_up_at", "is_reminder", "legs", "name", "notification", "number", "over")
@@ -135,7 +136,8 @@ class Item:
 
     def content(self) -> dict[str, Any]:
         """Return what a document holds of it; legs of which nothing is left stay, so that they are not gone twice."""
-        return {"letter": codec.encode(self.notification), "to": [leg.content() for leg in self.legs]}
+        legs = [leg.content() for leg in self.legs]
+        return {"letter": codec.encode(self.notification), "to": legs, "number": self.number}
 
 
 def read_item(
@@ -149,6 +151,7 @@ def read_item(
     item = Item(name, notification, [])
     lost: list[tuple[str, str]] = []
     try:
+        item.number = int(content.get("number", 0))
         for stored in content["to"]:
             leg, gone = _read_leg(stored, boxes_of)
             item.legs.append(leg)

@@ -5,7 +5,6 @@ Pure book-keeping. Items lie in the order of their decisions, under each key as 
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,11 +14,14 @@ if TYPE_CHECKING:
 
 
 class Shelf:
-    """Items by id, in order. `gone` is called with each that is taken off since nothing is left of it."""
+    """Items by id, in order. `gone` is called with each that is taken off since nothing is left of it.
 
-    def __init__(self, gone: Callable[[Item], None]) -> None:
+    Numbers go on from `latest`.
+    """
+
+    def __init__(self, gone: Callable[[Item], None], latest: int = 0) -> None:
         self._gone = gone
-        self._numbers = count()
+        self._latest = latest
         self._items: dict[str, Item] = {}
         self._by_name: dict[str, dict[str, Item]] = {}
         self._by_alert: dict[str, list[Item]] = {}
@@ -54,9 +56,14 @@ class Shelf:
         """Tell whether a target has nothing left to be told."""
         return not self._by_box.get(number)
 
+    @property
+    def next_number(self) -> int:
+        """The number of what is decided next."""
+        return self._latest + 1
+
     def add(self, item: Item) -> None:
         """Put an item behind all others."""
-        item.number = next(self._numbers)
+        self._latest = max(self._latest, item.number)
         self._items[item.id] = item
         self._by_name.setdefault(item.name, {})[item.id] = item
         for alert in item.alerts:
@@ -108,6 +115,15 @@ class Shelf:
     def earlier(self, item: Item) -> list[Item]:
         """Return those of them that were decided before it."""
         return [other for other in self.sharing(item) if other.number < item.number]
+
+    def kin(self, item: Item, counts: Callable[[Item], bool]) -> list[Item]:
+        """Return an item, and all that shares an alert with it, or with what does so, and `counts`; in order."""
+        found, waiting = {item.id: item}, [item]
+        while waiting:
+            fresh = [other for other in self.sharing(waiting.pop()) if other.id not in found and counts(other)]
+            found |= {other.id: other for other in fresh}
+            waiting += fresh
+        return sorted(found.values(), key=lambda each: each.number)
 
     def before(self, item: Item, alert: str) -> list[Item]:
         """Return those that were decided before it, for the same channel, and tell of an alert, in order."""

@@ -245,15 +245,22 @@ class World:
 
     def turn(self, channel: str, group: str, alerts: Iterable[str]) -> Notification:
         """Decide a message in which each of these alerts begins, or ends."""
+        entries = self._turned(channel, alerts)
+        return self._decide(channel, group, entries, f"{channel} {_named(entries)}")
+
+    def digest(self, channel: str, alerts: Iterable[str]) -> Notification:
+        """Decide a digest in which each of these alerts begins, or ends; it has a document of its own."""
+        entries = self._turned(channel, alerts)
+        return self._decide(channel, "storm", entries, f"{channel} digest {_named(entries)}", kind=Kind.DIGEST)
+
+    def _turned(self, channel: str, alerts: Iterable[str]) -> list[Entry]:
         entries = []
         for alert in alerts:
             known = self.memory.setdefault((channel, alert), Memory())
             known.episode += not known.fires
             known.fires = not known.fires
-            kind = Kind.FIRING if known.fires else Kind.RESOLVED
-            entries.append(self.entry(alert, kind, known.episode))
-        what = " ".join(f"{alert.id}{'+' if kind is Kind.FIRING else '-'}{alert.changes}" for kind, alert in entries)
-        return self._decide(channel, group, entries, f"{channel} {what}")
+            entries.append(self.entry(alert, Kind.FIRING if known.fires else Kind.RESOLVED, known.episode))
+        return entries
 
     def remind(self, channel: str, group: str, alerts: Iterable[str]) -> Notification | None:
         """Decide a reminder of those of these alerts that fire."""
@@ -262,10 +269,11 @@ class World:
         firing = [self.entry(name, Kind.REMINDER, it.episode) for name, it in known.items() if it.fires]
         return self._decide(channel, group, firing, f"{channel} reminder {self.serial}") if firing else None
 
-    def _decide(self, channel: str, group: str, entries: list[Entry], identifier: str) -> Notification:
-        told = notification(*entries, id=identifier, channel=channel, group=group, key=group, at=self.now)
+    def _decide(self, channel: str, group: str, entries: list[Entry], identifier: str, **more: Any) -> Notification:
+        told = notification(*entries, id=identifier, channel=channel, group=group, key=group, at=self.now, **more)
         name = self.outbox.decide(told)
-        self.groups |= {alert.id: name for _, alert in entries}
+        for _, alert in entries:
+            self.dirty[self.groups.setdefault(alert.id, name)] = None
         self.dirty[name] = None
         return told
 
@@ -274,12 +282,24 @@ class World:
     def write(self, name: str, *, release: bool = True) -> None:
         """Write a document, the engine's memory of its group with it; that it is written may be said later."""
         self.release(name)
+        self._store(name)
+        if release:
+            self.release(name)
+
+    def write_together(self) -> list[str]:
+        """Write all that is to be written as one; that it is written is to be said later. Return what it is."""
+        for name in list(self.late):
+            self.release(name)
+        names = list(self.dirty)
+        for name in names:
+            self._store(name)
+        return names
+
+    def _store(self, name: str) -> None:
         self.dirty.pop(name, None)
         mine = {key: Memory(it.episode, it.fires) for key, it in self.memory.items() if self.groups[key[1]] == name}
         self.store[name] = (json.dumps(self.outbox.content(name)), mine)
         self.late[name] = None
-        if release:
-            self.release(name)
 
     def release(self, name: str) -> None:
         """Say that a document is written, if that is not said yet."""
@@ -288,11 +308,12 @@ class World:
             self.outbox.release(name)
 
     def write_all(self) -> None:
-        """Write all that is to be written."""
+        """Write all that is to be written, and what is to be written by that."""
         for _ in range(100):
+            for name in self.write_together():
+                self.release(name)
             if not self.dirty:
                 return
-            self.write(next(iter(self.dirty)))
         raise AssertionError("documents change for ever")
 
     def hear(self) -> None:
@@ -345,3 +366,7 @@ class World:
     def contents(self) -> list[Any]:
         """Return all letters in the store."""
         return [item for raw, _ in self.store.values() for item in json.loads(raw) if "letter" in item]
+
+
+def _named(entries: Iterable[Entry]) -> str:
+    return " ".join(f"{alert.id}{'+' if kind is Kind.FIRING else '-'}{alert.changes}" for kind, alert in entries)

@@ -159,7 +159,7 @@ def test_who_was_told_in_its_place_is_told_the_end_though_the_channel_works_agai
     fail(world, "ops #1")
     assert told(world, "mail #1") == ["ops a+1"]
     world.deliver_all()
-    assert world.outbox.content("g") == [{"told": {"ops": {"mail": ["a"]}}}]
+    assert world.outbox.content("g") == [{"told": {"ops": {"mail": {"a": 1}}}}]
     begin(world)
     _, why = world.box("mail #1").queue[0]
     assert why is not None

@@ -89,6 +89,18 @@ def test_what_comes_later_about_an_alert_waits_for_the_document_of_what_came_ear
     assert world.box("ops #1").ids == [unrelated.id, "ops a+1", "digest a flapping"]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_documents_written_together_are_handed_over_in_the_order_of_decisions(world: World, *, turned: bool) -> None:
+    """In whichever order it is said that they are written: what waits is not overtaken by what is after it."""
+    world.turn("ops", "g", "a")
+    world.digest("ops", "ab")
+    world.turn("ops", "g", "b")
+    written = world.write_together()
+    for name in reversed(written) if turned else written:
+        world.release(name)
+    assert world.box("ops #1").ids == ["ops digest a-1 b+1", "ops b-1"]
+
+
 # --- told together ---------------------------------------------------------------------------------------------------
 
 
@@ -99,8 +111,8 @@ def test_a_firing_whose_end_comes_first_is_told_with_it(world: World) -> None:
     world.attempt("ops #1")
     world.attempt("ops #2", "HTTP 503")
     world.turn("ops", "g", "a")
-    assert world.box("ops #2").ids == []
     world.write_all()
+    assert world.box("ops #2").ids == ["ops a-1"]
     world.deliver_all()
     assert world.books.told("ops #1") == ["ops a+1", "ops a-1"]
     assert world.books.told("ops #2") == ["ops a-1"]
@@ -119,12 +131,43 @@ def test_what_is_being_attempted_stays_and_is_looked_at_again_when_that_fails(wo
     assert world.box("ops #1").ids == ["ops a-1"]
 
 
+def test_nothing_gives_way_to_what_is_not_durable(world: World) -> None:
+    """Whoever takes over would find it, not what made it pointless, and tell it after what was told meanwhile."""
+    world.turn("ops", "g", "ab")
+    world.write_all()
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.turn("ops", "g", "ab")
+    assert world.box("ops #1").ids == ["ops a+1 b+1", "ops a-1"]
+    world.attempt("ops #1")
+    world.attempt("ops #1")
+    world.lose()
+    world.deliver_all()
+    assert world.books.told("ops #1") == ["ops a+1 b+1", "ops a-1"]
+
+
+def test_nor_does_a_reminder(world: World) -> None:
+    """The end of a part of what it reminds of may be told in between."""
+    world.turn("ops", "g", "ab")
+    world.write_all()
+    world.deliver_all()
+    world.remind("ops", "g", "ab")
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.remind("ops", "g", "ab")
+    assert world.box("ops #1").ids == ["ops reminder 1", "ops a-1"]
+    world.write_all()
+    assert world.box("ops #1").ids == ["ops a-1", "ops reminder 2"]
+
+
 def test_a_firing_that_is_only_partly_over_is_told(world: World) -> None:
     """Also what ends something is always told; when the rest ends too, only the two ends are."""
     world.turn("ops", "g", "ab")
     world.turn("ops", "g", "a")
+    world.write_all()
     assert ids_of(world.outbox.content("g")) == ["ops a+1 b+1", "ops a-1"]
     world.turn("ops", "g", "b")
+    world.write_all()
     assert ids_of(world.outbox.content("g")) == ["ops a-1", "ops b-1"]
 
 
@@ -224,6 +267,36 @@ def test_a_document_keeps_its_order_though_the_wall_clock_was_set_back(world: Wo
     world.write_all()
     world.begin()
     assert world.box("ops #1").ids == ["ops a+1", "ops b+1"]
+
+
+def test_documents_keep_the_order_of_decisions_among_them_at_one_moment(world: World) -> None:
+    """A group's news and a digest may be decided at once; the clock on the wall says nothing of their order."""
+    world.turn("ops", "g", "a")
+    world.digest("ops", "ab")
+    world.turn("ops", "g", "b")
+    world.write_all()
+    world.store = dict(reversed(world.store.items()))
+    for _ in range(2):
+        world.begin()
+        assert world.box("ops #1").ids == ["ops digest a-1 b+1", "ops b-1"]
+    world.deliver_all()
+
+
+def test_what_an_older_alertd_left_has_no_numbers_and_is_given_some(world: World) -> None:
+    """By the time of decision; all of it is written with them at once."""
+    for group, alert in (("g", "a"), ("h", "c")):
+        world.turn("ops", group, alert)
+        world.pass_time(1)
+    world.write_all()
+    for name, (raw, memory) in world.store.items():
+        items = [{key: each for key, each in item.items() if key != "number"} for item in json.loads(raw)]
+        world.store[name] = (json.dumps(items), memory)
+    world.store = dict(reversed(world.store.items()))
+    world.begin()
+    assert world.box("ops #1").ids == ["ops a+1", "ops c+1"]
+    assert set(world.dirty) == {"g", "h"}
+    world.write_all()
+    assert [item["number"] for item in world.contents()] == [2, 1]
 
 
 def test_nothing_is_handed_over_before_all_is_restored(world: World) -> None:

@@ -54,7 +54,7 @@ def test_what_is_kept_says_itself_who_was_told_and_what_is_gone_is_recorded(worl
     (item,) = world.outbox.content("g")
     assert [leg["channel"] for leg in item["to"]] == ["ops", "mail"]
     world.attempt("ops #2")
-    assert world.outbox.content("g") == [{"told": {"ops": {"mail": ["a"]}}}]
+    assert world.outbox.content("g") == [{"told": {"ops": {"mail": {"a": 1}}}}]
 
 
 def test_a_document_that_records_what_is_kept_too_is_read(world: World) -> None:
@@ -70,3 +70,53 @@ def test_a_document_that_records_what_is_kept_too_is_read(world: World) -> None:
         world.deliver_all()
     assert world.books.told("mail #1") == ["ops a+1", "ops a-1"]
     assert world.outbox.content("g") == []
+
+
+def test_what_is_recorded_of_a_later_firing_does_not_count_for_an_earlier_end(world: World) -> None:
+    """The second firing is left out everywhere before the first end is told: who takes over tells `sms` no old end."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    turn(world, "a")
+    world.attempt("mail #1")
+    turn(world, "a")
+    break_down(world, "mail #1")
+    turn(world, "a")
+    assert world.box("sms #1").ids == ["ops a-2"]
+    world.begin()
+    world.deliver_all()
+    assert world.books.told("sms #1") == ["ops a-2"]
+
+
+# --- in order --------------------------------------------------------------------------------------------------------
+
+
+def test_an_end_takes_along_what_might_have_to_go_there_later(world: World) -> None:
+    """`ops` works again, but for what waits there: should it break down, that would come after its own end."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    world.attempt("ops #1")
+    turn(world, "ab")
+    turn(world, "a")
+    turn(world, "a")
+    assert world.box("mail #1").ids == ["ops a-1 b+1"]
+    turn(world, "ab")
+    assert world.box("mail #1").ids == ["ops a-1 b+1", "ops a-2", "ops a+3 b-1"]
+    break_down(world, "ops #2")
+    world.deliver_all()
+    assert world.books.told("mail #1") == ["ops a-1 b+1", "ops a-2", "ops a+3 b-1"]
+
+
+def test_it_takes_along_nothing_that_a_fallback_in_between_has_taken(world: World) -> None:
+    """`mail` took the first end, so `sms` is told nothing of it, though another target still waits for it."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    turn(world, "a")
+    world.attempt("mail #1")
+    turn(world, "a")
+    turn(world, "a")
+    break_down(world, "mail #1")
+    assert world.box("sms #1").ids == ["ops a-2"]
+    turn(world, "a")
+    turn(world, "a")
+    world.deliver_all()
+    assert world.books.told("sms #1") == ["ops a-2", "ops a-3"]
