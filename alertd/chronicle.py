@@ -1,11 +1,13 @@
 """What the daemon's log says of what happened, what was decided and what was delivered.
 
 A storm must not drown the log, nor the log slow the daemon down in a storm: of many actions of a kind at one moment,
-however many batches they come in, the first are logged one by one and the rest as a number.
+however many batches they come in, the first are logged one by one and the rest as a number. At the level `debug` all
+are logged.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,10 @@ class Chronicle:
 
     def log(self, actions: Sequence[Action]) -> None:
         """Log what the engine answered at once."""
+        if logging.getLogger("alertd").isEnabledFor(logging.DEBUG):
+            for action in actions:
+                _log_action(action)
+            return
         if not self._seen and actions:
             self._later(MOMENT, self._end)
         seen = self._seen

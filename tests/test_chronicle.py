@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from tests.engine.story import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from alertd.model import Action
 
@@ -54,3 +57,11 @@ def test_of_a_moment_with_much_the_rest_is_a_number() -> None:
         chronicle.log(lost(1))
     assert [line["event"] for line in logs] == ["down", "decided"]
     assert len(ends) == 2
+
+
+def test_for_debugging_all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks for every decision gets every one."""
+    caplog.set_level(logging.DEBUG, "alertd")
+    with capture_logs() as logs:
+        Chronicle(lambda _seconds, _end: None).log(lost(2 * ONE_BY_ONE))
+    assert Counter(line["event"] for line in logs) == {"down": 2 * ONE_BY_ONE, "decided": 2 * ONE_BY_ONE}
