@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from alertd.config.schema import Channel, Ruleset, Settings
@@ -177,6 +178,7 @@ class World:
         self.store: dict[str, tuple[str, dict[tuple[str, str], Memory]]] = {}
         self.groups: dict[str, str] = {}
         self.reports: list[Attempt | Delivery] = []
+        self.refusals: dict[tuple[str, str], str] = {}
         self.serial = 0
         self.boxes: list[FakeBox] = []
         self.dirty: dict[str, None] = {}
@@ -230,9 +232,7 @@ class World:
 
     def is_durable(self, identifier: str, channel: str) -> bool:
         """Tell whether the store says that a channel is to be told."""
-        items = [item for raw, _ in self.store.values() for item in json.loads(raw) if "letter" in item]
-        mine = [item for item in items if item["letter"]["id"] == identifier]
-        return any(leg["channel"] == channel for item in mine for leg in item["to"])
+        return any((identifier, channel) in _ways(raw) for raw, _ in self.store.values())
 
     # --- the engine --------------------------------------------------------------------------------------------------
 
@@ -340,9 +340,14 @@ class World:
         self.hear()
 
     def finish(self, label: str, error: str = "", *, is_final: bool = False) -> None:
-        """End an attempt."""
+        """End an attempt; who has refused a message for good refuses it again, also where the refusal was forgotten."""
         box = self.box(label)
-        self.reports += box.end(error) if is_final or not error else box.fail()
+        asked = (label, box.ids[0])
+        if is_final:
+            self.refusals[asked] = error
+        elif not error:
+            error = self.refusals.get(asked, "")
+        self.reports += box.end(error) if is_final or not error or asked in self.refusals else box.fail()
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass."""
@@ -370,3 +375,10 @@ class World:
 
 def _named(entries: Iterable[Entry]) -> str:
     return " ".join(f"{alert.id}{'+' if kind is Kind.FIRING else '-'}{alert.changes}" for kind, alert in entries)
+
+
+@lru_cache(maxsize=64)
+def _ways(raw: str) -> frozenset[tuple[str, str]]:
+    """Return by id and channel which letters of a document go where."""
+    letters = [item for item in json.loads(raw) if "letter" in item]
+    return frozenset((item["letter"]["id"], leg["channel"]) for item in letters for leg in item["to"])
