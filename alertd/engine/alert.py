@@ -57,11 +57,11 @@ def alert_id(rule: str, service: str, instance: str | None, per: str | None) -> 
 class LiveAlert:
     """One alert.
 
-    `holds` is the condition; `cause` that of its last turn, `fault` that of
-    its last turn to true, which is what matchers see. `episode` counts the firings, `since` and `until` are those of
-    the last one; `revision` is that of the last turn. `ending` says as what it ended for good. `is_inhibited` holds
-    also while a silence mutes it besides; `not_before` (monotonic seconds) is until when what was inhibited waits.
-    `is_brief` is one that is told once and is over as it happens.
+    `holds` is the condition; `cause` that of its last turn, `fault` that of its last turn to true, which is what
+    matchers see. `episode` counts the firings, `since` and `until` are those of the last one; `revision` is that of the
+    last turn. `ending` says as what it ended for good. `is_inhibited` holds also while a silence mutes it besides;
+    `not_before` (monotonic seconds) is until when what was inhibited waits. `is_brief` is one that is told once and is
+    over as it happens.
     """
 
     __slots__ = (
