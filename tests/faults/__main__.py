@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.runner import COLUMNS, Outcome, plan, run_all, say, skips
 
-WORKERS = 6
+WORKERS = 5
 """Runs at once: most of a run is waiting."""
 
 

@@ -63,7 +63,7 @@ class Fault:
     setup: Setup = _PLAIN
     needs: tuple[Callable[[], str], ...] = ()
     short: int = 1
-    long: int = 10
+    long: int = 5
     is_old_ok: bool = True
 
     @property
@@ -93,7 +93,7 @@ _NOSPACE = Setup(etcd_flags=(f"--quota-backend-bytes={16 << 20}",), patience=40.
 
 def _deaths() -> list[Fault]:
     """Return the faults that kill the daemon at each step of a delivery."""
-    alone = [Fault(f"killed when {step}", daemon_faults.die_at(step, 6), long=20) for step in Step]
+    alone = [Fault(f"killed when {step}", daemon_faults.die_at(step, 6), long=18) for step in Step]
     beside = [
         Fault(
             f"killed when {step}, beside a standby",
@@ -101,7 +101,7 @@ def _deaths() -> list[Fault]:
             _TWO,
             (),
             short=0,
-            long=10,
+            long=8,
         )
         for step in Step
     ]
@@ -109,9 +109,9 @@ def _deaths() -> list[Fault]:
 
 
 FAULTS = (
-    Fault("leader killed", partial(daemon_faults.kill_leader, times=8), _TWO, long=20),
-    Fault("only daemon killed", partial(daemon_faults.kill_only_daemon, times=8), long=20),
-    Fault("standby killed", partial(daemon_faults.kill_standby, times=5), _TWO, long=10),
+    Fault("leader killed", partial(daemon_faults.kill_leader, times=8), _TWO, long=15),
+    Fault("only daemon killed", partial(daemon_faults.kill_only_daemon, times=8), long=15),
+    Fault("standby killed", partial(daemon_faults.kill_standby, times=5), _TWO, long=6),
     *_deaths(),
     Fault("handover on SIGTERM", daemon_faults.hand_over, _TWO),
     Fault("only daemon restarted while things change", daemon_faults.restart_only_daemon),
@@ -134,21 +134,21 @@ FAULTS = (
     Fault("compaction exactly at the next revision", etcd_faults.compact_at_cursor, _PROXY),
     Fault("restored from an older snapshot", etcd_faults.restore_snapshot, is_old_ok=False),
     Fault("another cluster at the same address", etcd_faults.replace_cluster),
-    Fault("100,000 keys written while cut off", etcd_faults.change_much_while_cut_off, _PROXY, long=4),
+    Fault("100,000 keys written while cut off", etcd_faults.change_much_while_cut_off, _PROXY, long=3),
     Fault("authentication switched on, tokens forgotten", etcd_faults.switch_auth_on),
     Fault("TLS with a wrong authority", etcd_faults.mistrust, long=4),
     Fault("etcd full: writes refused, keys expire", etcd_faults.fill_up, _NOSPACE, long=4),
     Fault("transaction of 128 operations", data_faults.large_transaction, _GROUPS),
     Fault("deleted and made again in one batch", data_faults.delete_and_recreate),
     Fault("keys change their leases", data_faults.change_leases),
-    Fault("2,000 leases end at once", data_faults.end_many_leases, _CROWD, (), long=4),
+    Fault("2,000 leases end at once", data_faults.end_many_leases, _CROWD, (), long=2),
     Fault("values of 1 MiB, binary, NaN, deep", data_faults.strange_values),
     Fault("wall clock stepped", data_faults.step_wall_clock, needs=(faketime,)),
     Fault("disk full in the state dir", data_faults.fill_state_dir, needs=(mounts,), long=4),
     Fault("target refuses", target_faults.misbehave(REFUSES), _SLOW_TARGET),
     Fault("target gone, then back", target_faults.vanish, Setup(patience=60.0, has_target_proxy=True)),
-    Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=4),
-    Fault("target trickles", target_faults.misbehave(TRICKLES), _TRICKLING_TARGET, long=4),
+    Fault("target hangs", target_faults.misbehave(HANGS), _SLOW_TARGET, long=3),
+    Fault("target trickles", target_faults.misbehave(TRICKLES), _TRICKLING_TARGET, long=3),
     Fault("target accepts and breaks off", target_faults.accept_and_break_off, _SLOW_TARGET),
     Fault("leader killed while a target refuses", target_faults.die_while_refused, _SLOW_TARGET_OF_TWO),
     Fault("half of all instances expire: registry suspect", data_faults.suspect, _SUSPECT, (), long=4),
