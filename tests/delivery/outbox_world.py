@@ -372,6 +372,12 @@ class World:
         """Return all letters in the store."""
         return [item for raw, _ in self.store.values() for item in json.loads(raw) if "letter" in item]
 
+    def owed(self) -> list[tuple[str, str, str]]:
+        """Return channel, fallback and alert of each end that the store says is owed."""
+        told = [item["told"] for raw, _ in self.store.values() for item in json.loads(raw) if "told" in item]
+        rows = [(channel, fallback, by[fallback]) for each in told for channel, by in each.items() for fallback in by]
+        return [(channel, fallback, alert) for channel, fallback, alerts in rows for alert in alerts]
+
 
 def _named(entries: Iterable[Entry]) -> str:
     return " ".join(f"{alert.id}{'+' if kind is Kind.FIRING else '-'}{alert.changes}" for kind, alert in entries)

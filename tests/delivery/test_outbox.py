@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -89,16 +90,18 @@ def test_what_comes_later_about_an_alert_waits_for_the_document_of_what_came_ear
     assert world.box("ops #1").ids == [unrelated.id, "ops a+1", "digest a flapping"]
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_documents_written_together_are_handed_over_in_the_order_of_decisions(world: World, *, turned: bool) -> None:
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_documents_written_together_are_handed_over_in_the_order_of_decisions(
+    world: World, order: tuple[int, ...]
+) -> None:
     """In whichever order it is said that they are written: what waits is not overtaken by what is after it."""
-    world.turn("ops", "g", "a")
-    world.digest("ops", "ab")
-    world.turn("ops", "g", "b")
+    world.turn("ops", "h", "ce")
+    world.digest("ops", "cb")
+    world.turn("ops", "g", "bd")
     written = world.write_together()
-    for name in reversed(written) if turned else written:
-        world.release(name)
-    assert world.box("ops #1").ids == ["ops digest a-1 b+1", "ops b-1"]
+    for place in order:
+        world.release(written[place])
+    assert world.box("ops #1").ids == ["ops c+1 e+1", "ops digest c-1 b+1", "ops b-1 d+1"]
 
 
 # --- told together ---------------------------------------------------------------------------------------------------
@@ -129,6 +132,19 @@ def test_what_is_being_attempted_stays_and_is_looked_at_again_when_that_fails(wo
     world.finish("ops #1", "HTTP 503")
     world.hear()
     assert world.box("ops #1").ids == ["ops a-1"]
+
+
+def test_what_another_daemon_is_still_sending_stays_too(world: World) -> None:
+    """Though it only waits here, it may be accepted there."""
+    world.turn("ops", "g", "a")
+    world.write_all()
+    stop = world.outbox.stop_at("ops a+1", "ops", "ops #1")
+    assert stop is not None
+    stop.is_claimed = True
+    world.turn("ops", "g", "a")
+    world.write_all()
+    assert world.box("ops #1").ids == ["ops a+1", "ops a-1"]
+    assert world.box("ops #2").ids == ["ops a-1"]
 
 
 def test_nothing_gives_way_to_what_is_not_durable(world: World) -> None:

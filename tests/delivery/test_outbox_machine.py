@@ -173,6 +173,8 @@ class OutboxMachine(RuleBasedStateMachine):
         world.deliver_all()
         assert len(world.outbox) == 0
         assert world.contents() == []
+        for channel, fallback, alert in world.owed():
+            assert world.memory[channel, alert].fires, f"{fallback} is owed the end of {alert}, which is over"
         for (label, channel), begun in world.books.begun.items():
             for alert, episode in begun.items():
                 known = world.memory.get((channel, alert), Memory())

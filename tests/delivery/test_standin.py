@@ -6,6 +6,11 @@ import json
 
 import pytest
 
+from alertd.delivery.pending import Item, Leg
+from alertd.delivery.shelf import Shelf
+from alertd.delivery.standin import Standins
+from alertd.model import Entry, Kind
+from tests.delivery.examples import lost_alert, notification
 from tests.delivery.outbox_world import World, rules
 
 LABELS = {"ops": ("ops #1", "ops #2"), "mail": ("mail #1",), "sms": ("sms #1",)}
@@ -28,6 +33,14 @@ def break_down(world: World, label: str) -> None:
     for _ in range(3):
         world.attempt(label, "HTTP 503")
     world.write_all()
+
+
+def item(number: int, kind: Kind) -> Item:
+    """Return what tells of an alert, to `mail` in the place of `ops`."""
+    told = notification(Entry(kind, lost_alert("a")), id=f"{number}")
+    made = Item("g", told, [Leg("ops", []), Leg("mail", [])])
+    made.number = number + 1
+    return made
 
 
 def test_an_older_end_takes_no_newer_beginning_back_when_another_takes_over(world: World) -> None:
@@ -85,6 +98,49 @@ def test_what_is_recorded_of_a_later_firing_does_not_count_for_an_earlier_end(wo
     world.begin()
     world.deliver_all()
     assert world.books.told("sms #1") == ["ops a-2"]
+
+
+def test_numbers_go_on_from_what_is_recorded(world: World) -> None:
+    """Who takes over finds nothing undelivered: the end is later than the beginning even so, and is told once."""
+    for _ in range(4):
+        turn(world, "b")
+        world.deliver_all()
+    turn(world, "a")
+    break_down(world, "ops #1")
+    world.deliver_all()
+    assert world.outbox.content("g") == [{"told": {"ops": {"mail": {"a": 5}}}}]
+    world.begin()
+    turn(world, "a")
+    world.deliver_all()
+    assert world.books.told("mail #1") == ["ops a+1", "ops a-1"]
+    assert world.outbox.content("g") == []
+
+
+def test_what_the_rules_know_no_more_is_forgotten_by_who_takes_over(world: World) -> None:
+    """As by who was there when they changed."""
+    turn(world, "a")
+    break_down(world, "ops #1")
+    world.deliver_all()
+    world.ruleset = rules({"ops": None, "sms": None})
+    world.begin()
+    assert world.dirty == {"g": None}
+    assert world.outbox.content("g") == []
+
+
+def test_what_goes_first_is_not_what_was_decided_first() -> None:
+    """As where a target that is no longer in the rules takes its time: the later word counts, be it gone or kept."""
+    shelf, standins = Shelf(lambda _item: None), Standins()
+    ended, begun, end = (item(number, kind) for number, kind in enumerate((Kind.RESOLVED, Kind.FIRING, Kind.RESOLVED)))
+    for each in (ended, begun, end):
+        shelf.add(each)
+    shelf.tidy(begun)
+    assert standins.note_gone(begun, begun.fallbacks) == {"g"}
+    assert standins.believing(shelf, end, "id-a") == ["mail"]
+    shelf.tidy(ended)
+    assert standins.note_gone(ended, ended.fallbacks) == set()
+    assert standins.believing(shelf, end, "id-a") == ["mail"]
+    assert standins.note_gone(end, end.fallbacks) == {"g"}
+    assert standins.content("g") is None
 
 
 # --- in order --------------------------------------------------------------------------------------------------------
