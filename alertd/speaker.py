@@ -208,6 +208,7 @@ class Speaker:
             except NotUnderstood as why:
                 _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
         self._begin_to_speak(documents, list(by_folder[_TOLD].values()), by_folder[_STORM])
+        self._store.take_on()
 
     def _begin_to_speak(
         self, documents: Documents, told: Sequence[Mapping[str, Any]], storms: Mapping[str, Mapping[str, Any]]

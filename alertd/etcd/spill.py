@@ -65,8 +65,8 @@ class Spill:
         self._spilled: dict[str, Mapping[str, Any] | None] = {}
         self._last = _Stamp()
         """The stamp that etcd has."""
-        self._own = _Stamp()
-        """The last that was to be written from here."""
+        self._own: _Stamp | None = None
+        """The last that was to be written from here, or of what is known here."""
         self._written = _Stamp()
         """The last that was."""
         self._turn = asyncio.Lock()
@@ -74,12 +74,16 @@ class Spill:
     @property
     def is_own(self) -> bool:
         """Whether nobody else has written what was read last, or what it lacks, so that all of it is known here."""
-        return self._last.term <= self._own.term and self._last.at <= self._own.at and self._own.term > 0
+        return self._own is not None and self._last.term <= self._own.term and self._last.at <= self._own.at
 
     @property
     def is_set_back(self) -> bool:
         """Whether what was read last misses some of what was committed here."""
         return self._last.term <= self._written.term and self._last.at < self._written.at
+
+    def take_on(self) -> None:
+        """Count what was read last as known here."""
+        self._own = self._written = self._last
 
     async def look(self, folder: str) -> list[str]:
         """Return which documents a folder has in etcd, to write there anew; raise EtcdUnavailable."""

@@ -348,6 +348,16 @@ def test_a_target_that_is_no_longer_in_the_rules_ends_as_a_dead_letter(
     assert ids_of(world.contents()) == ["ops a+1"]
 
 
+def test_what_is_recalled_is_written_before_it_goes_out_again(world: World) -> None:
+    """Whoever leads again does not know that etcd still has it."""
+    world.turn("ops", "g", "a")
+    world.write_all()
+    world.regain()
+    assert world.box("ops #1").ids == []
+    world.write_all()
+    assert world.box("ops #1").ids == ["ops a+1"]
+
+
 def test_lost_leadership_takes_all_back(world: World) -> None:
     """Of an attempt under way the end still counts, if the leadership is won back meanwhile."""
     world.turn("ops", "g", "a")
