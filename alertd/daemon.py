@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from alertd.config.schema import Ruleset
     from alertd.delivery.dead import DeadLetter
     from alertd.delivery.lane import Delivery, LaneStatus
-    from alertd.delivery.outbox import Step as DeliveryStep
+    from alertd.delivery.step import Step as DeliveryStep
     from alertd.etcd.election import Term
     from alertd.model import Alert, ServiceFacts
 

@@ -14,7 +14,8 @@ import structlog
 
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.lane import Wiring
-from alertd.delivery.outbox import Outbox, Step
+from alertd.delivery.outbox import Outbox
+from alertd.delivery.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from alertd.claims import CLAIMS, Claims
-from alertd.delivery.outbox import Step
+from alertd.delivery.step import Step
 from alertd.errors import EtcdUnavailable, NotUnderstood
 from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble

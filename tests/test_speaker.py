@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from alertd import document
 from alertd.config.schema import Channel
-from alertd.delivery.outbox import Step
+from alertd.delivery.step import Step
 from alertd.engine.core import Engine
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings

@@ -24,7 +24,7 @@ import structlog
 from alertd.config.schema import Settings, Templates
 from alertd.delivery import render
 from alertd.delivery.courier import ENDS_WITHIN
-from alertd.delivery.outbox import Step
+from alertd.delivery.step import Step
 from alertd.errors import DeliveryError
 
 if TYPE_CHECKING:

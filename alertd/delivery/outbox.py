@@ -13,7 +13,6 @@ Invariants, for each target of a channel, and for each target of a fallback in a
 
 from __future__ import annotations
 
-from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,21 +42,6 @@ _log = structlog.get_logger("alertd.delivery")
 
 _LOOK_AGAIN = 60.0
 """Seconds after which what is too old, but being attempted, is looked at again."""
-
-
-class Step(StrEnum):
-    """How far a notification has come on its way."""
-
-    DECIDED = "decided"
-    """The engine wants it told; only memory knows."""
-    WRITTEN = "written"
-    """It is durable, and may be attempted."""
-    ATTEMPTED = "attempted"
-    """A target is about to be asked to take it."""
-    ACCEPTED = "accepted"
-    """The target has taken it; only memory knows."""
-    RECORDED = "recorded"
-    """That it was taken is durable."""
 
 
 class Post(Protocol):

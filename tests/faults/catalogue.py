@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from alertd.delivery.courier import ENDS_WITHIN
-from alertd.delivery.outbox import Step
+from alertd.delivery.step import Step
 from tests import hosts
 from tests.etcd_server import program
 from tests.faketime import LIBRARY

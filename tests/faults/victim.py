@@ -15,7 +15,7 @@ from typing import Any
 
 import alertd.daemon
 from alertd import cli
-from alertd.delivery.outbox import Step
+from alertd.delivery.step import Step
 
 
 class Fate:
