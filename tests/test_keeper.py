@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from alertd import keeper as keeping
 from alertd.engine.core import Engine
 from alertd.etcd.channel import EtcdSettings
-from alertd.etcd.client import Client
+from alertd.etcd.client import Client, put_op
 from alertd.etcd.rush import Rush
 from alertd.etcd.store import Store
 from alertd.etcd.watch import Events, GapOpened, Watch
@@ -283,8 +283,7 @@ def test_many_services_let_a_rush_pass(shared_etcd: EtcdServer, prefix: bytes, m
             await life.begin()
             await life.lead()
             life.is_rushed = True
-            for number in range(12):
-                await life.put(f"s{number}/a")
+            await life.client.txn([], [put_op(b"%ss%d/a" % (life.prefix, number), b"") for number in range(12)])
             await until(lambda: len(life.transitions) == 12, "all are seen")
             await asyncio.sleep(0.3)
             assert not any(name.startswith(STATE) for name in await life.kept())
