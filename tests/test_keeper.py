@@ -276,7 +276,6 @@ def test_many_services_let_a_rush_pass(shared_etcd: EtcdServer, prefix: bytes, m
     """Of the checkpoint too; what one has room for goes in several transactions, and all is there in the end."""
     quickly(monkeypatch)
     monkeypatch.setattr(keeping, "_ROOM", 3)
-    monkeypatch.setattr(keeping, "_MANY", 0)
 
     async def story() -> None:
         async with lives(shared_etcd, prefix, 1) as (life,):
