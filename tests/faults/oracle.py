@@ -210,56 +210,76 @@ def _check_order(alert: Alert, told: Sequence[tuple[News, float]], verdict: Verd
 # --- the alignment ---------------------------------------------------------------------------------------------------
 
 
-class _Case(NamedTuple):
-    """One alert on one channel."""
+class _Case:
+    """One alert on one channel; what is asked of its edges over and over is worked out once."""
 
-    name: str
-    edges: Sequence[Edge]
-    told: Sequence[tuple[News, float]]
-    windows: Sequence[Window]
-
-    def stretch(self, start: float, end: float, windows: Sequence[Window]) -> float:
-        """Return the longest time from `start` to `end` outside of `windows`, which are in order, and their GRACE."""
-        longest = 0.0
-        for window in windows:
-            if window.end + GRACE > start:
-                longest = max(longest, min(window.start, end) - start)
-                start = max(start, window.end + GRACE)
-        return max(longest, end - start)
+    def __init__(
+        self, name: str, edges: Sequence[Edge], told: Sequence[tuple[News, float]], windows: Sequence[Window]
+    ) -> None:
+        self.name = name
+        self.edges = edges
+        self.told = told
+        self._windows = windows
+        self._blind = [window for window in windows if not window.is_watched]
+        self._latest = [self._leave_until(first) for first in range(len(edges) - 1)]
+        self._due = [self._expected(edge) for edge in edges]
+        self._skips: dict[tuple[int, int, float], int] = {}
 
     def cost(self, first: int, claimed: Edge | None) -> int:
         """Return how many of the two edges from `first` on are lost if nobody tells them before `claimed`."""
-        start, end = self.edges[first].by, self.edges[first + 1].since
-        if self.stretch(start, end, self.windows) >= GRACE:
-            return 2
-        if not self.edges[first].is_firing:
-            return 0
-        blind = [window for window in self.windows if not window.is_watched]
-        if self.stretch(start, end, blind) < GRACE:
-            return 0
-        horizon = max((window.end for window in self.windows if window.start < end and window.end > start), default=end)
-        return 0 if claimed is not None and claimed.since <= horizon + GRACE else 2
+        return 2 if _since(claimed) > self._latest[first] else 0
 
     def skipped(self, start: int, stop: int, claimed: Edge | None) -> int:
         """Return how many edges are lost if those from `start` to before `stop` are told by nobody."""
-        return sum(self.cost(first, claimed) for first in range(start, stop - 1, 2))
+        key = (start, stop, _since(claimed))
+        if key not in self._skips:
+            self._skips[key] = sum(self.cost(first, claimed) for first in range(start, stop - 1, 2))
+        return self._skips[key]
 
     def is_late(self, first: int) -> bool:
         """Return whether the firing at the edge `first` ought to have been told before its end."""
-        return self.stretch(self.edges[first].by, self.edges[first + 1].since, self.windows) >= LATE
+        return _stretch(self.edges[first].by, self.edges[first + 1].since, self._windows) >= LATE
 
     def tail(self, start: int) -> float:
         """Return the cost of telling nothing from the edge `start` on."""
         rest = len(self.edges) - start
         return self.skipped(start, start + rest - rest % 2, None) + (1 + _WRONG) * (rest % 2)
 
-    def delay(self, edge: Edge, at: float) -> float:
-        """Return the seconds from an edge to its message that no window excuses."""
+    def delay(self, place: int, at: float) -> float:
+        """Return the seconds from the edge `place` to its message that no window excuses."""
+        return max(at - self._due[place], 0.0)
+
+    def _leave_until(self, first: int) -> float:
+        """Return until when the two edges from `first` on may be left to a message about later ones; -inf: never."""
+        start, end = self.edges[first].by, self.edges[first + 1].since
+        if _stretch(start, end, self._windows) >= GRACE:
+            return -inf
+        if not self.edges[first].is_firing or _stretch(start, end, self._blind) < GRACE:
+            return inf
+        touched = (window.end for window in self._windows if window.start < end and window.end > start)
+        return max(touched, default=end) + GRACE
+
+    def _expected(self, edge: Edge) -> float:
+        """Return when an edge could be told, be it for windows."""
         due = edge.by
-        for window in self.windows:
+        for window in self._windows:
             if window.start <= due + GRACE and window.end > due:
                 due = window.end
-        return max(at - due, 0.0)
+        return due
+
+
+def _since(claimed: Edge | None) -> float:
+    return inf if claimed is None else claimed.since
+
+
+def _stretch(start: float, end: float, windows: Sequence[Window]) -> float:
+    """Return the longest time from `start` to `end` outside of `windows`, which are in order, and their GRACE."""
+    longest = 0.0
+    for window in windows:
+        if window.end + GRACE > start:
+            longest = max(longest, min(window.start, end) - start)
+            start = max(start, window.end + GRACE)
+    return max(longest, end - start)
 
 
 class _Step(NamedTuple):
@@ -301,7 +321,7 @@ def _align(case: _Case) -> tuple[_Path, int]:
             for first, stop in _claims(case, place, news, at):
                 edge = case.edges[stop - 1]
                 lost = case.skipped(place, first, edge) + (stop - first == 2 and case.is_late(first))
-                cost = lost + _SOONER * case.delay(edge, at)
+                cost = lost + _SOONER * case.delay(stop - 1, at)
                 _improve(reached, stop, _Path(path.cost + cost, _Step(news, at, place, first, stop), path))
         best = reached
     place = min(best, key=lambda place: best[place].cost + case.tail(place))
@@ -343,7 +363,7 @@ def _settle(case: _Case, verdict: Verdict) -> None:
                 f"{case.name}: the firing at {case.edges[step.first].by:.3f} was told by its end only"
             )
         _count_lost(case, step.skipped_from, step.first, case.edges[step.stop - 1], verdict)
-        verdict.note_delay(case.delay(case.edges[step.stop - 1], step.at), f"{case.name} at {step.at:.3f}")
+        verdict.note_delay(case.delay(step.stop - 1, step.at), f"{case.name} at {step.at:.3f}")
     rest = (len(case.edges) - place) % 2
     _count_lost(case, place, len(case.edges) - rest, None, verdict)
     if rest:
