@@ -156,7 +156,7 @@ class Keeper:
             return False
         self._touched |= dict.fromkeys(self._engine.take_touched())
         if self._watch.counters.histories != self._written.histories:
-            self._touched |= dict.fromkeys(self._engine.remember(self._clock()))
+            self._touched |= dict.fromkeys(self._engine.service_names())
         seen, self._seen = self._seen, self._watch.counters.events
         if not self._touched:
             has_news = self._seen > self._written.events

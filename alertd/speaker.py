@@ -265,8 +265,7 @@ class Speaker:
     async def _write(self, term: Term) -> None:
         """Write all that has changed, as one if there is room; raise what writing raises, with nothing forgotten."""
         if self._is_all_unwritten:
-            self._draft_all(await self._store.look(FOLDER))
-            self._is_all_unwritten = False
+            await self._draft_anew()
         self._unwritten |= self._take_told()
         letters, self._letters = self._letters, {}
         fresh, self._fresh = self._fresh, {}
@@ -291,6 +290,15 @@ class Speaker:
             self._outbox.release(name)
             if not items:
                 self._shell.observe(Step.RECORDED, name)
+
+    async def _draft_anew(self) -> None:
+        """Draft all, by what etcd has now; if another history shows meanwhile, once more at the next write."""
+        self._is_all_unwritten = False
+        try:
+            self._draft_all(await self._store.look(FOLDER))
+        except EtcdUnavailable:
+            self._is_all_unwritten = True
+            raise
 
     def _draft_all(self, there: Iterable[str]) -> None:
         """Have all be written that is to be there, and nothing else be left of what is there."""

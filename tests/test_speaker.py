@@ -238,7 +238,10 @@ def test_who_leads_no_more_tells_nobody(shared_etcd: EtcdServer, prefix: bytes, 
     run(story())
 
 
-def test_what_is_undelivered_is_delivered_by_the_next(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
+@pytest.mark.parametrize("is_lost", [False, True], ids=["by another", "by itself, though etcd has lost it"])
+def test_what_is_undelivered_is_delivered_by_the_next(
+    shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox, *, is_lost: bool
+) -> None:
     """By the same id."""
     inbox.default = Answer(503, (("Retry-After", "60"),))
 
@@ -251,10 +254,15 @@ def test_what_is_undelivered_is_delivered_by_the_next(shared_etcd: EtcdServer, p
             await until(lambda: inbox.received, "it is tried")
             await one.speaker.flush()
             await one.stop()
+            if is_lost:
+                await set_back(one, {})
             inbox.default = Answer()
-            await two.lead()
+            following = one if is_lost else two
+            with capture_logs() as logs:
+                await following.lead()
+            assert ("etcd has lost what was told" in str(logs)) is is_lost
             await until(lambda: len(inbox.received) == 2, "the next tries")
-            await recorded(two)
+            await recorded(following)
             first, second = (message["message"].splitlines()[-1] for message in inbox.received)
             assert first == second
 
@@ -390,31 +398,6 @@ def test_who_spoke_last_remembers_what_etcd_has_lost(
             two.feed(EventKind.PUT, "pay/b")
             await until(lambda: len(inbox.received) == 4, "the end is told")
             assert told(inbox) == ["[FIRING]", "[FIRING]", "[RESOLVED]", "[RESOLVED]"]
-
-    run(story())
-
-
-def test_what_was_undelivered_is_remembered(shared_etcd: EtcdServer, prefix: bytes, inbox: HttpInbox) -> None:
-    """It is delivered by its id, though etcd has lost the letter."""
-    inbox.default = Answer(503, (("Retry-After", "60"),))
-
-    async def story() -> None:
-        async with replicas(shared_etcd, prefix, inbox) as (one, _):
-            await one.lead()
-            for kind in (EventKind.PUT, EventKind.DELETE):
-                one.feed(kind)
-            await until(lambda: inbox.received, "it is tried")
-            await one.speaker.flush()
-            await one.stop()
-            await set_back(one, {})
-            inbox.default = Answer()
-            with capture_logs() as logs:
-                await one.lead()
-            assert "etcd has lost what was told" in str(logs)
-            await until(lambda: len(inbox.received) == 2, "it is tried again")
-            await recorded(one)
-            first, second = (message["message"].splitlines()[-1] for message in inbox.received)
-            assert first == second
 
     run(story())
 

@@ -96,8 +96,7 @@ class Spill:
             return documents
         kept = self._files.read(_FILE)
         spilled = kept.get("documents")
-        stamp = documents.contents.get(self._stamp_name, {})
-        self._last = _Stamp(stamp.get("revision", 0), stamp.get("at", 0))
+        self._last = _stamp_of(documents.contents.get(self._stamp_name, {}))
         if isinstance(spilled, dict) and kept.get("term") == self._last.term:
             self._spilled = spilled
             for name, content in spilled.items():
@@ -147,3 +146,9 @@ class Spill:
             if self._spilled and not term.is_over:
                 with suppress(EtcdUnavailable):
                     await self.commit(term, {})
+
+
+def _stamp_of(content: Mapping[str, Any]) -> _Stamp:
+    """Return a stamp as it was written; one that cannot be understood is none."""
+    term, at = content.get("revision", 0), content.get("at", 0)
+    return _Stamp(term, at) if isinstance(term, int) and isinstance(at, int) else _Stamp()
