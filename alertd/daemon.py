@@ -267,7 +267,6 @@ class Daemon:
                 if listening is None and self._people is not None:
                     listening = group.create_task(orders.follow(self._people), name="listen")
                     await orders.wait_until_listed()
-                keeper.check_history()
                 self._check_history(watch, leader)
                 self._take(step)
 

@@ -88,7 +88,6 @@ class Keeper:
         """Events by the last round."""
         self._put_off = 0
         """Rounds that were put off by now."""
-        self._bookmark: Bookmark | None = None
         self._backoff = Backoff(_EVERY, 10.0)
         self._trouble = Trouble("what is known of services cannot be kept")
 
@@ -112,20 +111,12 @@ class Keeper:
         states = {name.removeprefix(STATE): each for name, each in documents.contents.items() if name != CHECKPOINT}
         for error in self._engine.recall(states, now):
             _log.warning("what was kept is found out anew", error=str(error))
-        self._bookmark = _bookmark_of(checkpoint, list(self._engine.present_keys()), now)
-        if self._bookmark is not None:
-            self._watch.resume(self._bookmark)
-            _log.info("recalled", services=len(states), revision=self._bookmark.revision)
+        bookmark = _bookmark_of(checkpoint, list(self._engine.present_keys()), now)
+        if bookmark is not None:
+            self._watch.resume(bookmark)
+            _log.info("recalled", services=len(states), revision=bookmark.revision)
         self._engine.take_touched()
         return True
-
-    def check_history(self) -> None:
-        """See whether the watch shows the history that was recalled: in another, revisions cannot be compared."""
-        bookmark = self._bookmark
-        if bookmark is None:
-            return
-        if self._watch.cluster_id != bookmark.cluster_id or self._watch.resume_after < bookmark.revision:
-            self._engine.distrust()
 
     # --- keeping -----------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,8 @@ class Life:
         """Feed the engine, as the daemon does."""
         async with aclosing(self.watch.follow()) as steps:
             async for step in steps:
-                self.keeper.check_history()
+                if self.watch.counters.histories:
+                    self.engine.rebase()
                 if isinstance(step, Events):
                     self.actions += self.engine.feed(step.events, now())
                 elif isinstance(step, GapOpened):
@@ -237,9 +238,11 @@ def test_in_another_history_nothing_recalled_is_taken_for_newer(
             await first.lead()
             await first.keeps(first.watch.resume_after)
             await first.end()
-            kept = (await first.kept())[CHECKPOINT]
+            kept = await first.kept()
+            checkpoint, state = kept[CHECKPOINT], kept[STATE + "pay"]
             term = await begin_term(first.client, b"/alertd/leader")
-            await first.store.commit(term, {CHECKPOINT: {**kept, "revision": kept["revision"] + 10_000}})
+            beyond = {CHECKPOINT: {**checkpoint, "revision": checkpoint["revision"] + 10_000}}
+            await first.store.commit(term, beyond | {STATE + "pay": {**state, "at": state["at"] + 10_000}})
             await first.delete("pay/a")
             with capture_logs():
                 await second.begin()

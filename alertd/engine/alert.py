@@ -149,10 +149,6 @@ class LiveAlert:
         """Whether anybody was told of it, and not of its end."""
         return any(member.beliefs for member in self.memberships)
 
-    def has_fired_since(self, begun: float) -> bool:
-        """Tell whether it stands, and began to fire not before `begun`, in monotonic seconds."""
-        return self.is_standing and self.since is not None and self.since.mono >= begun
-
     @property
     def can_be_muted(self) -> bool:
         """Whether it stands, or owes something that a mute may keep back."""

@@ -129,7 +129,7 @@ class Engine:
                 self._judge_service(service, list(changes.items()), now, calm=True)
         self._registry.gap_began = None
         self._registry.is_first_listing = False
-        self.distrust()
+        self._distrust()
         self._assignment.judge_unjudged(now)
         self._doubt.leave_gap(now)
         return self._finish(now)
@@ -229,14 +229,14 @@ class Engine:
         self._finish(now)
         return damaged
 
-    def distrust(self) -> None:
+    def _distrust(self) -> None:
         """Take what was recalled for older than all that is told: etcd shows another history."""
         for service in self._registry.services.values():
             service.true_at = 0
 
     def rebase(self) -> None:
         """Take all that is known for older than all that is told from now on: revisions begin anew."""
-        self.distrust()
+        self._distrust()
         self._desk.rebase()
 
     def remember(self, now: Instant, services: Iterable[str] | None = None) -> dict[str, Record | None]:

@@ -232,7 +232,7 @@ class Doubt:
 
     def _take_back(self, service: Service, lost: Sequence[Instance], begun: float, now: Instant) -> None:
         """Doubt what was lost and judged already, as far as nobody knows of it."""
-        if any(alert.is_told and alert.has_fired_since(begun) for alert in _alerts_on(service)):
+        if any(alert.is_told and _has_fired_since(alert, begun) for alert in _alerts_on(service)):
             return
         conditions = [condition for condition in service.conditions if condition.judges_instances]
         for instance in lost:
@@ -299,3 +299,8 @@ def _alerts_on(service: Service) -> Iterator[LiveAlert]:
     for condition in service.conditions:
         if not condition.judges_instances:
             yield from condition.alerts.values()
+
+
+def _has_fired_since(alert: LiveAlert, begun: float) -> bool:
+    """Tell whether an alert stands, and began to fire not before `begun`, in monotonic seconds."""
+    return alert.is_standing and alert.since is not None and alert.since.mono >= begun
