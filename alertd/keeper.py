@@ -122,12 +122,13 @@ class Keeper:
 
     async def keep(self, term: Term) -> None:
         """Write what changes, until `term` is over."""
-        written_at, is_looked = time.monotonic(), False
+        written_at, looked_in = time.monotonic(), -1
         while not term.is_over:
             try:
-                if not is_looked:
+                history = self._watch.counters.histories
+                if looked_in != history:
                     await self._store.look(STATE)
-                    is_looked = True
+                    looked_in = history
                 if self._is_due(time.monotonic() - written_at):
                     await self._write(term)
                     written_at = time.monotonic()
