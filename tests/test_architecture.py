@@ -111,3 +111,16 @@ def test_the_engine_is_pure(path: Path) -> None:
         ):
             wrong.append(f"{node.lineno}: does I/O")
     assert wrong == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.py")), ids=name_of)
+def test_what_is_wrong_with_rules_does_not_look_ready(path: Path) -> None:
+    """It is logged before the daemon is ready, and whoever waits for that looks for the word."""
+    tree = ast.parse(path.read_text())
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    docstrings = {
+        ast.get_docstring(node, clean=False)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+    }
+    assert [text for text in words - docstrings if "ready" in text] == []

@@ -167,7 +167,7 @@ class Builder:
             silence = _as_silence(written, node.place)
             if silence.id in built:
                 first = built[silence.id].node.place
-                self._warn(node.place, f"the same silence stands at {first} already; remove one of the two")
+                self._warn(node.place, f"the same silence stands at {first} as well; remove one of the two")
             built.setdefault(silence.id, Placed(silence, node))
         return tuple(built.values())
 
@@ -233,7 +233,7 @@ class Builder:
             name = value_of(node, "name")
             if isinstance(name, Scalar):
                 if name.text in names:
-                    self._complain(name.place, f"{kind} {quote(name.text)} is already defined at {names[name.text]}")
+                    self._complain(name.place, f"{kind} {quote(name.text)} is defined at {names[name.text]} as well")
                 names.setdefault(name.text, name.place)
 
     def _validated(self, model: type[Model], node: Node, key: str = "") -> Model | None:

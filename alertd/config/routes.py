@@ -56,7 +56,7 @@ def _check_escalation(route: Placed[Route], told: dict[str, str]) -> Iterator[Pr
     for step, node in zip(route.value.escalate, items_of(value_of(route.node, "escalate")), strict=True):
         for scalar in texts_of(value_of(node, "channels")):
             if scalar.text in told:
-                message = f"{quote(scalar.text)} is told {told[scalar.text]} already; escalate to somebody else"
+                message = f"{quote(scalar.text)} is told {told[scalar.text]} anyway; escalate to somebody else"
                 yield Problem(scalar.place, message)
         told.update(dict.fromkeys(step.channels, "by a step above"))
         after = value_of(node, "after")

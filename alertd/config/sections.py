@@ -74,14 +74,14 @@ class Sections:
             if not name or not name.isprintable() or name != name.strip():
                 self._complain(place, f"a {kind}'s name must be one printable line, without spaces around it")
             elif name in known:
-                self._complain(place, f"{kind} {quote(name)} is already defined at {known[name].place}")
+                self._complain(place, f"{kind} {quote(name)} is defined at {known[name].place} as well")
             else:
                 known[name] = Named(place, node)
 
     def _add_only_once(self, name: str, found: Named) -> None:
         first: Named | None = getattr(self, name)
         if first is not None:
-            self._complain(found.place, f"{code(name)} may stand in one file only, and stands at {first.place} already")
+            self._complain(found.place, f"{code(name)} may stand in one file only, and stands at {first.place} as well")
         else:
             setattr(self, name, found)
 

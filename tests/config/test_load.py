@@ -156,14 +156,14 @@ def test_a_name_given_twice_names_both_places(folder: Folder) -> None:
     more += "heartbeats: [{name: h, every: 1m, channel: c}]\n"
     folder.write(RULE + more).write(RULE + more, "b.yaml")
     assert folder.problems() == [
-        'rules/b.yaml:2:11: error: rule "a" is already defined at rules/a.yaml:2:11',
-        'rules/b.yaml:5:12: error: service "s" is already defined at rules/a.yaml:5:12',
-        'rules/b.yaml:6:12: error: channel "c" is already defined at rules/a.yaml:6:12',
-        "rules/b.yaml:7:1: error: `settings` may stand in one file only, and stands at rules/a.yaml:7:1 already",
-        "rules/b.yaml:8:1: error: `routes` may stand in one file only, and stands at rules/a.yaml:8:1 already",
-        'rules/b.yaml:9:11: error: window "w" is already defined at rules/a.yaml:9:11',
-        'rules/b.yaml:10:18: error: report "r" is already defined at rules/a.yaml:10:18',
-        'rules/b.yaml:11:21: error: heartbeat "h" is already defined at rules/a.yaml:11:21',
+        'rules/b.yaml:2:11: error: rule "a" is defined at rules/a.yaml:2:11 as well',
+        'rules/b.yaml:5:12: error: service "s" is defined at rules/a.yaml:5:12 as well',
+        'rules/b.yaml:6:12: error: channel "c" is defined at rules/a.yaml:6:12 as well',
+        "rules/b.yaml:7:1: error: `settings` may stand in one file only, and stands at rules/a.yaml:7:1 as well",
+        "rules/b.yaml:8:1: error: `routes` may stand in one file only, and stands at rules/a.yaml:8:1 as well",
+        'rules/b.yaml:9:11: error: window "w" is defined at rules/a.yaml:9:11 as well',
+        'rules/b.yaml:10:18: error: report "r" is defined at rules/a.yaml:10:18 as well',
+        'rules/b.yaml:11:21: error: heartbeat "h" is defined at rules/a.yaml:11:21 as well',
     ]
 
 

@@ -120,7 +120,7 @@ def test_the_same_silence_twice_is_one(folder: Folder) -> None:
     line = "{match: {rule: lost}, during: nightly}"
     assert len(silences_of(folder, line, line)) == 1
     assert folder.problems() == [
-        "rules/a.yaml:8:5: warning: the same silence stands at rules/a.yaml:7:5 already; remove one of the two"
+        "rules/a.yaml:8:5: warning: the same silence stands at rules/a.yaml:7:5 as well; remove one of the two"
     ]
 
 

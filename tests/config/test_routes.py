@@ -124,11 +124,11 @@ ERRORS = [
     ),
     (
         "{match: {rule: few}, channels: [ops, mail], escalate: [{after: 5m, channels: [boss, mail]}]}",
-        '89: error: "mail" is told by the route itself already; escalate to somebody else',
+        '89: error: "mail" is told by the route itself anyway; escalate to somebody else',
     ),
     (
         "{match: {rule: few}, channels: ops, escalate: [{after: 5m, channels: boss}, {after: 9m, channels: boss}]}",
-        '103: error: "boss" is told by a step above already; escalate to somebody else',
+        '103: error: "boss" is told by a step above anyway; escalate to somebody else',
     ),
     (
         "{match: {rule: few}, channels: ops, escalate: [{after: 5m, channels: boss}, {after: 5m, channels: mail}]}",
@@ -149,7 +149,7 @@ def test_an_escalation_is_held_against_those_whom_the_default_route_tells(folder
     """A route without channels tells the default route's; and if that one chooses none, it tells all."""
     line = "{match: {rule: few}, escalate: [{after: 5m, channels: boss}]}"
     how = "by the route itself, which leaves `channels` out"
-    told = f'8:59: error: "boss" is told {how} already; escalate to somebody else'
+    told = f'8:59: error: "boss" is told {how} anyway; escalate to somebody else'
     assert problems_of(folder, line, "{default: true, channels: [mail, ops]}") == []
     assert problems_of(folder, line, "{default: true, channels: [mail, ops, boss]}") == [told]
     assert problems_of(folder, line, "{default: true}") == [told]

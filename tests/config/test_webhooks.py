@@ -117,7 +117,7 @@ SIGNS = [
     ("heartbeats: [{name: a, every: 1m, url: '${NO}'}]", "40: error: environment variable NO is not set"),
     (
         "heartbeats: [{name: a, every: 1m, channel: log}, {name: a, every: 1m, channel: log}]",
-        '57: error: heartbeat "a" is already defined at rules/a.yaml:5:21',
+        '57: error: heartbeat "a" is defined at rules/a.yaml:5:21 as well',
     ),
     ("reports: [{name: a, cron: 0 8 * * mon}]", "11: error: `channel` is missing"),
     ("reports: [{name: a, cron: 0 8 * *, channel: log}]", "27: error: `cron` must be five cron fields such as"),
@@ -129,7 +129,7 @@ SIGNS = [
     ),
     (
         "reports: [{name: a, cron: 0 8 * * mon, channel: log}, {name: a, cron: 0 8 * * mon, channel: log}]",
-        '62: error: report "a" is already defined at rules/a.yaml:5:18',
+        '62: error: report "a" is defined at rules/a.yaml:5:18 as well',
     ),
 ]
 
@@ -144,4 +144,4 @@ def test_a_heartbeat_or_report_that_is_none(folder: Folder, line: str, said: str
 def test_two_that_are_one_by_an_alias_are_two(folder: Folder) -> None:
     """An alias repeats the name as well."""
     (problem,) = problems_of(folder, "heartbeats: [&a {name: a, every: 1m, channel: log}, *a]")
-    assert problem == '24: error: heartbeat "a" is already defined at rules/a.yaml:5:24'
+    assert problem == '24: error: heartbeat "a" is defined at rules/a.yaml:5:24 as well'
