@@ -410,7 +410,7 @@ class Daemon:
                 group.create_task(leader.lead(term), name="lead")
 
         await self._judged.wait()
-        await election.run(lead, formats.find_newer)
+        await election.run(lead, formats.find_newer, lambda leads: self._engine.stand_by(another_speaks=leads))
 
     def _revision_passed(self) -> int:
         """Return up to which revision all is known here."""

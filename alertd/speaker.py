@@ -187,7 +187,8 @@ class Speaker:
             self._engine.rebase()
         told, storms = self._engine.take_told(self._shell.clock(), everything=True)
         self._speaks = True
-        self._begin_to_speak(documents, [record for record in told.values() if record is not None], storms)
+        groups = [record for record in told.values() if record is not None]
+        self._begin_to_speak(documents, groups, storms, was_own=True)
         self._draft_all([name for name in documents.contents if name.startswith(FOLDER) and name != SPOKE_LAST])
 
     def _take_over(self, documents: Documents) -> None:
@@ -207,17 +208,22 @@ class Speaker:
                 self._outbox.restore(name, content.get("letters"), now)
             except NotUnderstood as why:
                 _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
-        self._begin_to_speak(documents, list(by_folder[_TOLD].values()), by_folder[_STORM])
+        self._begin_to_speak(documents, list(by_folder[_TOLD].values()), by_folder[_STORM], was_own=False)
         self._store.take_on()
 
     def _begin_to_speak(
-        self, documents: Documents, told: Sequence[Mapping[str, Any]], storms: Mapping[str, Mapping[str, Any]]
+        self,
+        documents: Documents,
+        told: Sequence[Mapping[str, Any]],
+        storms: Mapping[str, Mapping[str, Any]],
+        *,
+        was_own: bool,
     ) -> None:
         """Tell what is due, by what was told of groups and of storms; the outbox holds what is not delivered."""
         now = self._shell.clock()
         for notification in self._outbox.undelivered():
             self._shell.restored(notification)
-        actions, damaged = self._engine.speak(told, storms, now)
+        actions, damaged = self._engine.speak(told, storms, now, was_own=was_own)
         for error in damaged:
             _log.error("taken for not told", error=str(error))
         left = len(self._outbox)

@@ -328,6 +328,12 @@ class When(Section):
             raise ValueError("cause goes with `instance: down` only")
         return self
 
+    @property
+    def kind(self) -> str:
+        """What kind of condition it is: its key, or what `instance` says."""
+        kinds = ("instances", "distinct", "changes", "value", "malformed")
+        return self.instance or next(name for name in kinds if getattr(self, name) is not None)
+
 
 class Rule(Section):
     """A condition over instances or services, and what to say of it."""

@@ -87,6 +87,11 @@ class Condition(ABC):
         return Reason.CONDITION_FALSE
 
     @property
+    def kind(self) -> str:
+        """What it judges, and on what; its alerts go on only under a condition of the same kind."""
+        return f"{self.rule.rule.when.kind} {'instance' if self.judges_instances else self.per_field}".rstrip()
+
+    @property
     def judges_instances(self) -> bool:
         """Whether its alerts are on instances, not on the service."""
         return False
@@ -104,7 +109,7 @@ class Condition(ABC):
     def take_over(self, old: Condition, now: Instant) -> None:
         """Continue the alerts of a condition that a reload replaced; what is no longer judged ends."""
         for key, alert in old.alerts.items():
-            if type(self) is type(old) and self.per_field == old.per_field:
+            if self.kind == old.kind:
                 self.alerts[key] = alert
                 alert.rebase(self, now)
             else:
@@ -113,11 +118,11 @@ class Condition(ABC):
     def past(self, now: Instant) -> ConditionPast:
         """Return what another can go on with."""
         pasts = {key: past_of(alert, now) for key, alert in self.alerts.items()}
-        return ConditionPast({key: past for key, past in pasts.items() if past is not None})
+        return ConditionPast(self.kind, {key: past for key, past in pasts.items() if past is not None})
 
     def resume(self, past: ConditionPast, now: Instant) -> None:
-        """Go on where another left off; what it judged that this does not is dropped."""
-        for key, each in past.alerts.items():
+        """Go on where another left off, unless that was of another kind."""
+        for key, each in past.alerts.items() if past.kind in (self.kind, "") else ():
             instance = key if self.judges_instances and not isinstance(key, str) else None
             per = key if isinstance(key, str) and self.per_field else None
             if key is None or key is instance or key is per:

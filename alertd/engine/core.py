@@ -256,13 +256,25 @@ class Engine:
         return names
 
     def hush(self) -> None:
-        """Tell nobody any more: another speaks, or nobody. All is judged as before."""
-        self._desk.speaks = False
+        """Tell nobody any more. All is judged as before, and whatever there is to tell is kept."""
+        self._desk.speaks = self._desk.is_spoken_for = False
+
+    def stand_by(self, *, another_speaks: bool) -> None:
+        """Take note whether another is known to speak: then what has been over for long need not be kept to be told."""
+        self._desk.is_spoken_for = another_speaks
 
     def speak(
-        self, groups: Iterable[Mapping[str, Any]], channels: Mapping[str, Mapping[str, Any]], now: Instant
+        self,
+        groups: Iterable[Mapping[str, Any]],
+        channels: Mapping[str, Mapping[str, Any]],
+        now: Instant,
+        *,
+        was_own: bool = False,
     ) -> tuple[list[Action], list[Damaged]]:
-        """Tell people from now on, going on with what the last speaker told; return also what could not be read."""
+        """Tell people from now on, going on with what the last speaker told; return also what could not be read.
+
+        `was_own`: that was this engine itself.
+        """
         self._desk.speaks = True
         self._builtins.begin_to_speak(now)
         judged = Judged(self._registry.services, self._assignment.rules, self._builtins.by_name)
@@ -276,7 +288,7 @@ class Engine:
                 take()
             except Damaged as error:
                 damaged.append(error)
-        succession.finish()
+        succession.finish(was_own=was_own)
         return self._finish(now), damaged
 
     def take_told(

@@ -42,6 +42,7 @@ class Desk:
         "first_episode",
         "groups",
         "hindsight",
+        "is_spoken_for",
         "mutes",
         "out",
         "revision",
@@ -76,6 +77,8 @@ class Desk:
         self.groups: dict[tuple[str, ...], Group] = {}
         self.speaks = True
         """Whether this engine tells people; one that does not only knows what it would tell."""
+        self.is_spoken_for = False
+        """Whether another is known to tell people, if this engine does not."""
         self.told: dict[Group, None] = {}
         """Groups of which something was told, or which have gone, since that was last asked for."""
         self.stormy: dict[str, None] = {}

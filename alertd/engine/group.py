@@ -203,11 +203,13 @@ class Group:
             member.alert.follow_up(now)
 
     def _give_up_old_news(self, now: Instant) -> None:
-        """Let go of what is over and must have been told by whoever speaks."""
+        """Let go of what is over and must have been told by whoever speaks, if anybody does."""
         keeps = self.route.group_wait + self.desk.settings.storm.within + _UNSPOKEN
         over = [(since, member) for member, since in self._news.items() if not member.alert.is_standing]
         for since, member in over:
-            if now.mono < since + keeps:
+            if not self.desk.is_spoken_for:
+                _arm(self._tell, now.mono + keeps, self.desk)
+            elif now.mono < since + keeps:
                 _arm(self._tell, since + keeps, self.desk)
             else:
                 member.owed, member.beliefs = (), NOBODY

@@ -171,7 +171,10 @@ class Membership:
         return kind in (Kind.RESOLVED, Kind.FORGOTTEN) or (kind is Kind.SETTLED and not self.is_firing)
 
     def mark(self, kind: Kind) -> str:
-        """Return what names this piece of news: the same on every replica."""
+        """Return what names this piece of news: the same on every replica that counts firings from the same number.
+
+        Those that recalled what was known at different times do not; but what is decided is told under its first name.
+        """
         return f"{self.alert.id} {kind} {self.alert.episode} {self.alert.revision}"
 
     # --- what was told -----------------------------------------------------------------------------------------------

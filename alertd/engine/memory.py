@@ -160,7 +160,7 @@ def _of_condition(condition: Condition, label: Callable[[Instance], str], dial: 
             [per, [[mono(at), n] for at, n in peak.risen], [[n, mono(at), mono(until)] for n, at, until in peak.ended]]
             for per, peak in past.peaks.items()
         ]
-    return record
+    return {"kind": past.kind, **record} if record else record
 
 
 _MOMENTS = ("pending_since", "since", "until", "between")
@@ -248,6 +248,7 @@ def _past_of(record: Mapping[str, Any], instances: Mapping[str, Instance], dial:
         return None if label is None else instances.get(label, label)
 
     return ConditionPast(
+        kind=str(record.get("kind", "")),
         alerts={key_of(label): _alert_past_of(each, dial) for label, each in record.get("alerts", ())},
         changes={key_of(label): [*map(dial.read_mono, times)] for label, times in record.get("changes", ())},
         peaks={

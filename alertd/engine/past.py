@@ -48,9 +48,11 @@ class AlertPast(NamedTuple):
 class ConditionPast(NamedTuple):
     """What a condition goes on with, by what it is judged on.
 
-    `changes` are those that count for `changes:`, in monotonic seconds; `peaks` those of a percentage.
+    `kind` is that of the condition that judged, empty where that is not known. `changes` are those that count for
+    `changes:`, in monotonic seconds; `peaks` those of a percentage.
     """
 
+    kind: str
     alerts: Mapping[Instance | str | None, AlertPast]
     changes: Mapping[Instance | str | None, Sequence[float]] = {}
     peaks: Mapping[str | None, PeakPast] = {}

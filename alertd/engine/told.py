@@ -235,18 +235,16 @@ class Succession:
         desk.unlearn(now)
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take over one group; raise Damaged, with nothing changed, for a record that cannot be read."""
+        """Take over one group; raise Damaged, with no group changed, for a record that cannot be read."""
         try:
             told = _read(record, self._dial)
+            alerts = [(self._alert_of(about, each), each) for about, its in told.alerts for each in its]
         except _UNREADABLE as error:
             raise Damaged(f"what was told of a group cannot be read: {type(error).__name__}: {error}") from None
         group = self._desk.group_of(told.key, told.labels)
         group.take_over(told.spoke, told.reminders, told.digested, told.through)
-        for about, alerts in told.alerts:
-            for each in alerts:
-                own = self._built_in.get(about.rule)
-                alert = self._alert(about, each) if own is None else self._own_alert(own, each)
-                self._learn(group, alert, each)
+        for alert, each in alerts:
+            self._learn(group, alert, each)
 
     def take_channel(self, channel: str, record: Mapping[str, Any]) -> None:
         """Take over a channel's storm; raise Damaged for a record that cannot be read."""
@@ -257,15 +255,18 @@ class Succession:
             raise Damaged(f"the storm of channel {channel} cannot be read: {type(error).__name__}: {error}") from None
         self._desk.outlet(channel).take_over(storm_until, digests)
 
-    def finish(self) -> None:
-        """Find out what is owed now, and let it be told in its time, which may be over."""
+    def finish(self, *, was_own: bool) -> None:
+        """Find out what is owed now, and let it be told in its time, which may be over.
+
+        `was_own`: nobody else has spoken since this engine did, so all that it owes is owed still.
+        """
         now = self._now
         self._note_spoken()
         for alert, told in self._learned.items():
             _agree(alert, told, now)
             if alert.is_standing:
                 alert.take_ways(is_news=False)
-        for group in list(self._desk.groups.values()):
+        for group in () if was_own else list(self._desk.groups.values()):
             group.discharge_told()
         for alert in self._desk.alerts():
             alert.change_news(now, alert.turned)
@@ -296,11 +297,14 @@ class Succession:
         if alert.ending is not None:
             self._desk.bury(alert)
 
-    def _own_alert(self, rule: Noted, told: _ToldAlert) -> LiveAlert:
-        return rule.go_on(told.name, told.since, told.words, self._now)
-
-    def _alert(self, about: _About, told: _ToldAlert) -> LiveAlert:
+    def _alert_of(self, about: _About, told: _ToldAlert) -> LiveAlert:
         """Return the alert meant, as one that has ended for good if it is judged no more."""
+        own = self._built_in.get(about.rule)
+        return (
+            self._judged_alert(about, told) if own is None else own.go_on(told.name, told.since, told.words, self._now)
+        )
+
+    def _judged_alert(self, about: _About, told: _ToldAlert) -> LiveAlert:
         service = self._services.get(about.service)
         conditions = () if service is None else service.conditions
         condition = next((each for each in conditions if each.rule.rule.name == about.rule), None)
@@ -348,6 +352,6 @@ def _agree(alert: LiveAlert, told: _ToldAlert, now: Instant) -> None:
 
 def _rule_of(about: _About) -> CompiledRule:
     """Return what is left of a rule that is gone: all that a message says of it."""
-    fields = {"name": about.rule, "service": about.service, "severity": about.severity, "labels": about.labels}
-    rule = Rule.model_validate({**fields, "when": {"malformed": True}, "flap": False})
+    fields = {"name": about.rule, "severity": about.severity, "labels": about.labels}
+    rule = Rule.model_validate({**fields, "service": "*", "when": {"malformed": True}, "flap": False})
     return CompiledRule(rule, RuleText(about.rule, about.severity, about.source), None, 0)

@@ -121,6 +121,14 @@ class Term:
             raise NotLeading(self.why_over)
 
 
+async def _nothing() -> str:
+    return ""
+
+
+def _ignore(_is_there: bool) -> None:  # noqa: FBT001 - see `meet`
+    pass
+
+
 class Election:
     """One replica's part in it: `key` bears the document that names the leader."""
 
@@ -147,20 +155,25 @@ class Election:
         """The revision at which the last term known here began; 0 for none."""
         self._outdated = Trouble("this replica stands by")
         self._find_newer: Callable[[], Awaitable[str]] = _nothing
+        self._meet: Callable[[bool], None] = _ignore
         self.term: Term | None = None
         """The term under way; ask it whether it is over."""
         self.newer = ""
         """The document for which it does not stand, empty if it does."""
 
     async def run(
-        self, lead: Callable[[Term], Awaitable[None]], find_newer: Callable[[], Awaitable[str]] | None = None
+        self,
+        lead: Callable[[Term], Awaitable[None]],
+        find_newer: Callable[[], Awaitable[str]] = _nothing,
+        meet: Callable[[bool], None] = _ignore,
     ) -> None:
         """Stand for leader for ever. `lead` is called with each term that is won, and cancelled when that is lost.
 
-        As long as `find_newer` names a document that a newer alertd has written, it does not stand.
+        As long as `find_newer` names a document that a newer alertd has written, it does not stand. `meet` is told
+        whether another leads, each time that this is seen.
         Raises for nothing that etcd does; when cancelled it leaves the lease to `resign`.
         """
-        self._find_newer = find_newer or _nothing
+        self._find_newer, self._meet = find_newer, meet
         while True:
             try:
                 term = await self._win()
@@ -195,6 +208,7 @@ class Election:
         """Return a term of our own, however long that takes; raise EtcdUnavailable."""
         while True:
             page = await self._client.range(rpc.RangeRequest(key=self._key))
+            self._meet(bool(page.kvs) and not self._is_own(page.kvs[0]))
             if page.kvs:
                 self._introduce(page.kvs[0])
                 await self._outwait(page.revision)
@@ -250,9 +264,13 @@ class Election:
     def _is_gone(self, events: Sequence[Any]) -> bool:
         return any(event.type == _DELETED and event.kv.key == self._key for event in events)
 
+    def _is_own(self, holder: KeyValue) -> bool:
+        """Tell whether a key is what is left of our own last term, whose lease has yet to end."""
+        return self.led_last and holder.create_revision == self.last_term
+
     def _introduce(self, holder: KeyValue) -> None:
         """Say who leads instead, once."""
-        self.led_last, self.last_term = False, holder.create_revision
+        self.led_last, self.last_term = self._is_own(holder), holder.create_revision
         if holder.value != self._holder:
             self._holder = holder.value
             _log.info("%s stands by: %s leads", self._replica, document.replica_of(holder.value))
@@ -293,7 +311,3 @@ class Election:
             else:
                 term.deadline = sent_at + self._settings.trust
                 pause = every
-
-
-async def _nothing() -> str:
-    return ""

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 
 from alertd.engine.core import Engine
+from alertd.engine.memory import Damaged
 from alertd.model import Action, EventKind, Instant, KeyEvent, Notification
 from tests.engine.story import PREFIX, Story, ruleset
 
@@ -52,6 +53,7 @@ class Relay(Story):
             self.standby.open_gap(self.now)
             self.standby.feed(list(self.present.values()), self.now)
             self.standby.close_gap(self.now)
+            self.standby.stand_by(another_speaks=True)
 
     # --- one engine, and another beside it ---------------------------------------------------------------------------
 
@@ -175,10 +177,26 @@ class Relay(Story):
         self._write()
         self.engine.hush()
         self.engine, self.standby = self.standby, self.engine
+        self.standby.stand_by(another_speaks=True)
         return self._speak()
 
+    def fall_silent(self) -> Self:
+        """Lose the lead, with nobody else to take it."""
+        self._write()
+        self.engine.hush()
+        return self
+
+    def speak_again(self) -> Self:
+        """Go on from what this engine told itself."""
+        groups, storms = self.engine.take_told(self.now, everything=True)
+        told = [record for record in through_json(groups).values() if record is not None]
+        actions, damaged = self.engine.speak(told, through_json(storms), self.now, was_own=True)
+        return self._go_on(actions, damaged)
+
     def _speak(self) -> Self:
-        actions, damaged = self.engine.speak(self.books.values(), self.storms, self.now)
+        return self._go_on(*self.engine.speak(self.books.values(), self.storms, self.now))
+
+    def _go_on(self, actions: list[Action], damaged: list[Damaged]) -> Self:
         assert damaged == []
         self.actions += actions
         self._write()

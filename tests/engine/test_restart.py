@@ -111,6 +111,42 @@ def test_a_rule_that_is_gone_after_a_restart_resolves_what_it_told() -> None:
     assert story.at(900).books == {}
 
 
+def test_a_rule_of_another_kind_after_a_restart_does_not_go_on() -> None:
+    """What was told by the rule as it was is over; the rule as it is fires when its own condition holds."""
+    below: dict[str, Any] = {"instances": {"below": 2}}
+    for other in (
+        {"instance": "down"},
+        {"instances": {"below": 1, "per": "zone"}},
+        {"distinct": {"field": "zone", "above": 1}},
+    ):
+        story = Relay(rule(when=below), up=("apache/a", "apache/b")).at(10).expire("apache/a").leave().up("apache/a")
+        story.come_back(rule(when=other)).at(90_000)
+        assert story.told == ["10 firing r apache", "10 resolved r apache"]
+        assert list(story.engine.alerts()) == []
+
+
+def test_a_rule_that_is_gone_resolves_what_it_told_of_an_odd_name() -> None:
+    """Keys may name a service as no rule could."""
+    story = Relay(rule(service="*"), up=("pay\u200d /a",)).at(10).expire("pay\u200d /a")
+    story.restart(rule("other", service="x")).at(20)
+    assert [str(sent.kind) for sent in story.notifications] == ["firing", "resolved"]
+
+
+def test_what_ends_while_nobody_speaks_is_told_by_who_spoke_last() -> None:
+    """However long that is: there is nobody else who could have told it."""
+    story = Relay(rule(keep_firing_for="60s"), up=("apache/a", "apache/b")).at(10).expire("apache/a").at(20)
+    story.up("apache/a").at(30).fall_silent().at(900).speak_again().at(910)
+    assert story.told == ["10 firing r apache/a", "900 resolved r apache/a"]
+    assert story.at(2000).books == {}
+
+
+def test_what_fires_and_ends_while_nobody_speaks_is_told_by_who_spoke_last() -> None:
+    """Also where revisions begin anew meanwhile, and the group has told of something that was over before."""
+    story = Relay(rule(), up=("apache/a",), group_wait="5s").at(10).expire("apache/a").at(11).up("apache/a").at(20)
+    story.fall_silent().begin_history().expire("apache/a").at(22).up("apache/a").begin_history().at(900)
+    assert story.speak_again().at(910).told == ["15 resolved r apache/a", "900 resolved r apache/a"]
+
+
 def test_a_target_that_is_unknown_after_a_restart_is_told_as_forgotten() -> None:
     """Whatever became of what was remembered of it."""
     story = Relay(rule(service="*"), up=("apache/a", "pay/a")).at(10).expire("apache/a").leave()

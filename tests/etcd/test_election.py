@@ -33,7 +33,10 @@ def read_clock() -> Instant:
 
 
 class Replica:
-    """One that stands for leader; `terms` are those that it was given, `is_leading` whether it may work now."""
+    """One that stands for leader.
+
+    `terms` are those that it was given, `is_leading` says whether it may work now, `met` what it saw of others.
+    """
 
     def __init__(self, client: Client, key: bytes, name: str, settings: ElectionSettings) -> None:
         self.client = client
@@ -41,7 +44,12 @@ class Replica:
         self.terms: list[Term] = []
         self.is_leading = False
         self.ended_at = 0.0
-        self.task = asyncio.create_task(self.election.run(self.lead))
+        self.met: list[bool] = []
+        self.stand()
+
+    def stand(self) -> None:
+        """Stand for leader, for the first time or again."""
+        self.task = asyncio.create_task(self.election.run(self.lead, meet=self.met.append))
 
     async def lead(self, term: Term) -> None:
         """Do nothing, until that is ended."""
@@ -237,6 +245,32 @@ def test_work_that_breaks_is_not_hidden(shared_etcd: EtcdServer, key: bytes) -> 
                 await election.run(broken)
             await election.resign()
             assert await client.get(key) is None
+
+    run(story())
+
+
+def test_each_knows_whether_another_leads(shared_etcd: EtcdServer, key: bytes) -> None:
+    """What is left of its own last term is no other: of those known to it, its own was the last still."""
+
+    async def story() -> None:
+        async with (
+            replica(shared_etcd.endpoint, key, "one", PATIENT) as one,
+            replica(shared_etcd.endpoint, key, "two", PATIENT) as two,
+        ):
+            await until(lambda: one.is_leading or two.is_leading, "one leads")
+            leader, other = (one, two) if one.is_leading else (two, one)
+            await until(lambda: other.met[-1:] == [True], "the other knows")
+            assert not other.election.led_last
+            await leader.stop()
+            leader.met.clear()
+            leader.stand()
+            await until(lambda: bool(leader.met), "it finds its key")
+            assert leader.met == [False]
+            assert leader.election.led_last
+            await leader.stop()
+            await leader.client.delete(key)
+            await until(lambda: other.is_leading, "the other leads")
+            assert other.met[-1] is False
 
     run(story())
 
