@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alertd.config.schema import source_of
+from alertd.config.schema import Flap, source_of
 from alertd.engine.match import any_of, is_glob
 from alertd.model import RuleText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from alertd.config.schema import Flap, Rule, Ruleset, ServiceSpec
+    from alertd.config.schema import Rule, Ruleset, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,15 @@ def compile_rules(ruleset: Ruleset) -> tuple[CompiledRule, ...]:
             description=rule.description,
             runbook=rule.runbook,
         )
-        flap = default if rule.flap is None else rule.flap or None
-        compiled.append(CompiledRule(rule, text, flap, order))
+        compiled.append(CompiledRule(rule, text, _flap_of(rule, default), order))
     return tuple(compiled)
+
+
+def _flap_of(rule: Rule, default: Flap | None) -> Flap | None:
+    """Return what a rule says of flapping, and what it does not say as in the settings."""
+    if not rule.flap:
+        return default if rule.flap is None else None
+    return (default or Flap()).model_copy(update=rule.flap.model_dump(exclude_unset=True))
 
 
 class RuleIndex:

@@ -139,6 +139,15 @@ def test_flap_false_turns_it_off() -> None:
     assert {sent.entries[0].alert.rule.name for sent in story.notifications if sent.kind is Kind.FLAPPING} == {"d"}
 
 
+def test_what_a_rule_does_not_say_of_flapping_is_as_in_the_settings() -> None:
+    """Three changes are its own; that they count for a minute only, and settle in half of one, is everybody's."""
+    settings = Settings(flap=Flap.model_validate(FLAP))
+    story = flip(Story(rule(flap={"changes": 3}), up=("apache/a",), settings=settings).at(10), 6, 31).at(1000)
+    assert Kind.FLAPPING not in {sent.kind for sent in story.notifications}
+    story = flip(Story(rule(flap={"changes": 3}), up=("apache/a",), settings=settings).at(10), 3, 1).at(45)
+    assert [str(sent.kind) for sent in story.notifications] == ["firing", "resolved", "flapping", "settled"]
+
+
 def test_a_day_of_flapping_without_a_pause_is_two_messages() -> None:
     """By the settings that hold where nothing is set, and a `for` that no loss outlasts."""
     story = flip(Story(rule(for_="45s"), up=("apache/a",), settings=Settings()).at(60), 24 * 120, 30).at(30 * 3600)
