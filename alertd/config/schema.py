@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -231,6 +232,10 @@ class Settings(Section):
     def _web_address(cls, url: str) -> str:
         if url and not re.fullmatch(r"https?://\S+", url):
             raise ValueError("must be the address of a web page, such as https://alertd.example")
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ValueError("must have a port between 1 and 65535") from None
         return url
 
 

@@ -136,6 +136,7 @@ ELSEWHERE = [
         "settings: {timezone: europe/berlin}",
         '22: error: `timezone` must be the name of a time zone, such as Europe/Berlin or UTC; did you mean "Europe/Be',
     ),
+    ("settings: {url: 'https://x:99999'}", "17: error: `url` must have a port between 1 and 65535"),
     ("settings: {url: foo}", "17: error: `url` must be the address of a web page, such as https://alertd.example"),
     (
         "settings: {name: '${X}'}",
