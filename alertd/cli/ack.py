@@ -29,7 +29,9 @@ _DOWN = ("failing", "stopped")
 
 def ack(
     what: What,
-    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, if it fires on.")] = "8h",
+    for_: Annotated[
+        str, typer.Option("--for", envvar="ALERTD_FOR", metavar="DURATION", help="How long, if it fires on.")
+    ] = "8h",
     comment: options.Comment = "",
     author: options.Author = "",
     etcd: options.Endpoints = options.DEFAULT_ETCD,

@@ -57,22 +57,38 @@ def list_channels(
 @app.command("test")
 def send_test(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The channel.")],
+    rules_dir: options.RulesArgument = None,
     rules: options.RulesOption = None,
     rule: Annotated[
-        str | None, typer.Option(metavar="RULE", help="Show and send a sample of this rule's message instead.")
+        str | None,
+        typer.Option(
+            "--rule",
+            envvar="ALERTD_RULE",
+            metavar="RULE",
+            help="Show and send a sample of this rule's message instead.",
+        ),
     ] = None,
-    kind: Annotated[str, typer.Option(help="What the sample tells: firing, resolved, reminder, …")] = "firing",
+    kind: Annotated[
+        str, typer.Option("--kind", envvar="ALERTD_KIND", help="What the sample tells: firing, resolved, reminder, …")
+    ] = "firing",
     fields: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the sample's instances that a template sees."),
+        typer.Option(
+            "--set",
+            envvar="ALERTD_SET",
+            metavar="FIELD=VALUE",
+            help="A field of the sample's instances that a template sees.",
+        ),
     ] = None,
-    print_only: Annotated[bool, typer.Option("--print", help="Show the sample and send nothing.")] = False,
+    print_only: Annotated[
+        bool, typer.Option("--print", envvar="ALERTD_PRINT", help="Show the sample and send nothing.")
+    ] = False,
 ) -> None:
     """Send an awkward test message to each target of a channel; exit 1 if one does not take it."""
     from alertd.cli import logs
     from alertd.delivery import channel, trial
 
-    ruleset = _load(options.rules_directory(None, rules))
+    ruleset = _load(options.rules_directory(rules_dir, rules))
     if name not in ruleset.channels and name != "log":
         known = ", ".join(sorted({*ruleset.channels, "log"}))
         raise AlertdError(f"there is no channel {name!r}; there are: {known}")

@@ -19,7 +19,12 @@ def check(
     rules_dir: options.RulesArgument = None,
     rules: options.RulesOption = None,
     no_secrets: Annotated[
-        bool, typer.Option("--no-secrets", help="A variable or secret file that is not there is only a warning.")
+        bool,
+        typer.Option(
+            "--no-secrets",
+            envvar="ALERTD_NO_SECRETS",
+            help="A variable or secret file that is not there is only a warning.",
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -51,11 +51,18 @@ class Known:
 
 def explain(
     what: Annotated[str, typer.Argument(metavar="TARGET", help=target.HELP)],
+    rules_dir: options.RulesArgument = None,
     if_: Annotated[
-        str | None, typer.Option("--if", metavar="RULE", help="Were this rule to fire there now, who would be told?")
+        str | None,
+        typer.Option(
+            "--if", envvar="ALERTD_IF", metavar="RULE", help="Were this rule to fire there now, who would be told?"
+        ),
     ] = None,
     cause: Annotated[
-        Cause | None, typer.Option("--cause", help="Of the loss.", show_default="its own if it is down, else expired")
+        Cause | None,
+        typer.Option(
+            "--cause", envvar="ALERTD_CAUSE", help="Of the loss.", show_default="its own if it is down, else expired"
+        ),
     ] = None,
     rules: options.RulesOption = None,
     as_json: options.Json = False,
@@ -73,7 +80,7 @@ def explain(
     """
     if if_ is None:
         raise AlertdError("how a target came to its state is not recorded yet; give --if RULE")
-    ruleset = _load(options.rules_directory(None, rules))
+    ruleset = _load(options.rules_directory(rules_dir, rules))
     rule = next((each for each in ruleset.rules if each.name == if_), None)
     if rule is None:
         from alertd.config.problems import suggest

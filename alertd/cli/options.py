@@ -45,12 +45,14 @@ RulesOption = Annotated[
     Path | None,
     typer.Option("--rules", envvar="ALERTD_RULES", metavar="DIR", help="The rules directory.", show_default="./rules"),
 ]
-Comment = Annotated[str, typer.Option("--comment", help="Why, for whoever reads it.")]
+Comment = Annotated[str, typer.Option("--comment", envvar="ALERTD_COMMENT", help="Why, for whoever reads it.")]
 Author = Annotated[
     str, typer.Option("--author", envvar="ALERTD_AUTHOR", help="Who says so.", show_default="login@host")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if an alert that is shown fires.")]
+Json = Annotated[bool, typer.Option("--json", envvar="ALERTD_JSON", help="Print JSON.")]
+ExitCode = Annotated[
+    bool, typer.Option("--exit-code", envvar="ALERTD_EXIT_CODE", help="Exit with 1 if an alert that is shown fires.")
+]
 
 DEFAULT_ETCD = "127.0.0.1:2379"
 DEFAULT_PREFIX = "/services/"

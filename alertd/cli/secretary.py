@@ -57,6 +57,7 @@ def secretary(
     etcd_cert: options.Cert = None,
     etcd_key: options.Key = None,
     prefix: options.Prefix = options.DEFAULT_PREFIX,
+    namespace: options.Namespace = options.DEFAULT_NAMESPACE,  # noqa: ARG001 - commands share one line of options
 ) -> None:
     """Probe a service and hold its key in etcd while it is well.
 

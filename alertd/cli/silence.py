@@ -53,17 +53,29 @@ class Made:
 
 @app.command("add")
 def add(
-    for_: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, such as 30m or 2h.")],
+    for_: Annotated[
+        str, typer.Option("--for", envvar="ALERTD_FOR", metavar="DURATION", help="How long, such as 30m or 2h.")
+    ],
     what: Annotated[
         str | None, typer.Argument(metavar="TARGET", help=f"{target.HELP} Where no such service is, a pattern.")
     ] = None,
     match: Annotated[
         list[str] | None,
-        typer.Option("--match", metavar="NAME=PATTERN", help="What alerts must have, or with != not; repeatable."),
+        typer.Option(
+            "--match",
+            envvar="ALERTD_MATCH",
+            metavar="NAME=PATTERN",
+            help="What alerts must have, or with != not; repeatable.",
+        ),
     ] = None,
     comment: options.Comment = "",
     until_resolved: Annotated[
-        bool, typer.Option("--until-resolved", help="End it sooner, once all that it mutes has resolved.")
+        bool,
+        typer.Option(
+            "--until-resolved",
+            envvar="ALERTD_UNTIL_RESOLVED",
+            help="End it sooner, once all that it mutes has resolved.",
+        ),
     ] = False,
     author: options.Author = "",
     as_json: options.Json = False,
@@ -157,13 +169,16 @@ def _only_service(matches: list[Match]) -> str | None:
 
 @app.command("list")
 def list_silences(
-    all_: Annotated[bool, typer.Option("--all", help="Also those that ended within the last hour or so.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", envvar="ALERTD_ALL", help="Also those that ended within the last hour or so.")
+    ] = False,
     as_json: options.Json = False,
     etcd: options.Endpoints = options.DEFAULT_ETCD,
     etcd_user: options.User = "",
     etcd_ca: options.Ca = None,
     etcd_cert: options.Cert = None,
     etcd_key: options.Key = None,
+    prefix: options.Prefix = options.DEFAULT_PREFIX,  # noqa: ARG001 - commands share one line of options
     namespace: options.Namespace = options.DEFAULT_NAMESPACE,
 ) -> None:
     """Show the silences that people made; those kept as code stand in the rules."""
@@ -193,6 +208,7 @@ def expire(
     etcd_ca: options.Ca = None,
     etcd_cert: options.Cert = None,
     etcd_key: options.Key = None,
+    prefix: options.Prefix = options.DEFAULT_PREFIX,  # noqa: ARG001 - commands share one line of options
     namespace: options.Namespace = options.DEFAULT_NAMESPACE,
 ) -> None:
     """End silences now; what still fires is told."""

@@ -22,7 +22,10 @@ def status(
     service: Annotated[str | None, typer.Argument(help="Show only this service, with each instance.")] = None,
     as_json: options.Json = False,
     watching: Annotated[
-        bool, typer.Option("--watch", help="Show it anew whenever it changes, until Ctrl-C (exit code 130).")
+        bool,
+        typer.Option(
+            "--watch", envvar="ALERTD_WATCH", help="Show it anew whenever it changes, until Ctrl-C (exit code 130)."
+        ),
     ] = False,
     exit_code: options.ExitCode = False,
     etcd: options.Endpoints = options.DEFAULT_ETCD,

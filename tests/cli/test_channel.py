@@ -85,7 +85,7 @@ def test_test_of_a_good_channel_exits_0(tmp_path: Path, inbox: HttpInbox) -> Non
     """And the built-in channel can be tested too."""
     rules = write(tmp_path, f"channels: {{ops: {{urls: ['{inbox.url}']}}}}")
     assert alertd("channel", "test", "ops", "--rules", rules).returncode == 0
-    log = alertd("channel", "test", "log", "--rules", rules)
+    log = alertd("channel", "test", "log", rules)
     assert (log.returncode, log.stdout.startswith("log  sent")) == (0, True)
     assert "[TEST] log" in log.stderr
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 
 import alertd
+from alertd.cli import app
 from tests.cli.test_check import alertd as call
 
 HEAVY = ("pydantic", "apprise", "grpc", "etcd3", "apscheduler", "starlette", "uvicorn", "yaml", "jinja2")
@@ -35,6 +39,33 @@ def test_each_command_has_help(command: str) -> None:
     done = call(command, "--help")
     assert done.returncode == 0
     assert f"alertd {command}" in done.stdout
+
+
+def options_of(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    """Yield each option of a command and of those below it: its command, its name, its environment variable."""
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            yield " ".join(words), parameter.opts[-1], parameter.envvar
+    for name, each in getattr(command, "commands", {}).items():
+        yield from options_of(each, (*words, name))
+
+
+def test_every_option_has_its_environment_variable() -> None:
+    """`ALERTD_` and the option's name; but for --version, for which a variable may well stand for something else."""
+    found = [each for each in options_of(typer.main.get_command(app)) if each[1] != "--version"]
+    assert len(found) > 100
+    expected = [(where, name, f"ALERTD_{name[2:].upper().replace('-', '_')}") for where, name, _ in found]
+    assert found == expected
+
+
+def test_commands_that_need_etcd_share_one_line_of_options() -> None:
+    """So that a script can hand all of them the same, whether they look at services, at alertd's keys or at both."""
+    shared = {"--etcd", "--etcd-user", "--etcd-ca", "--etcd-cert", "--etcd-key", "--prefix", "--namespace"}
+    by_command: dict[str, set[str]] = {}
+    for where, name, _ in options_of(typer.main.get_command(app)):
+        by_command.setdefault(where, set()).add(name)
+    lacking = {where: shared - names for where, names in by_command.items() if "--etcd" in names and shared - names}
+    assert lacking == {}
 
 
 def test_a_reader_who_goes_away_is_no_fault() -> None:
