@@ -1,7 +1,7 @@
 """What must outlive the process while etcd cannot keep it: a few small files of JSON in the state dir.
 
-Each is replaced as a whole and is on the disk before that is said. Where the disk takes nothing more, work goes on
-without, and that is said.
+Each bears the `format` of its shape, is replaced as a whole, and is on the disk before that is said. Where the disk
+takes nothing more, work goes on without, and that is said.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+
+from alertd.document import FORMAT
 
 _log = structlog.get_logger("alertd")
 
@@ -34,7 +36,12 @@ class StateDir:
         except (OSError, ValueError, RecursionError) as error:
             _log.warning("a file in the state dir cannot be read", file=name, error=type(error).__name__)
             return {}
-        return content if isinstance(content, dict) else {}
+        if not isinstance(content, dict):
+            return {}
+        if content.pop("format", FORMAT) != FORMAT:
+            _log.warning("a file in the state dir is a newer alertd's, and is left out", file=name)
+            return {}
+        return content
 
     def write(self, name: str, content: dict[str, Any] | None) -> bool:
         """Replace a file (None: remove it); return whether that is on the disk."""
@@ -46,7 +53,7 @@ class StateDir:
                 path.unlink(missing_ok=True)
             else:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                _replace(path, json.dumps(content).encode())
+                _replace(path, json.dumps({"format": FORMAT, **content}).encode())
         except OSError as error:
             if self._failed != str(error.strerror):
                 self._failed = str(error.strerror)

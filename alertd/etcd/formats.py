@@ -15,7 +15,7 @@ from alertd import document
 if TYPE_CHECKING:
     from alertd.etcd.client import Client
 
-_FOLDERS = (b"alerts/", b"checkpoint", b"claims/", b"leader", b"outbox/", b"ruleset", b"state/")
+_FOLDERS = (b"alerts/", b"checkpoint", b"claims/", b"delivery", b"leader", b"outbox/", b"ruleset", b"state/")
 _OURS = b'{"format":%d,' % document.FORMAT
 """How each document of this alertd's own begins."""
 

@@ -17,7 +17,18 @@ from tests.etcd_server import EtcdServer
 
 NEWER = b'{"format": 2, "n": {}}'
 OURS = b'{"format":1,"n":{}}'
-NAMES = ("alerts/5f", "checkpoint", "claims/7", "leader", "outbox/told/5f", "outbox/letters/x", "ruleset", "state/pay")
+_LETTERS = "outbox/letters/x"
+NAMES = (
+    "alerts/5f",
+    "checkpoint",
+    "claims/7",
+    "delivery",
+    "leader",
+    "outbox/told/5f",
+    _LETTERS,
+    "ruleset",
+    "state/pay",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
