@@ -63,6 +63,8 @@ class Spill:
         self._stamp_name = stamp_name
         self._clock = clock
         self._spilled: dict[str, Mapping[str, Any] | None] = {}
+        self._has_recalled = False
+        """Whether it is known what the process before this one spilled."""
         self._last = _Stamp()
         """The stamp that etcd has."""
         self._own: _Stamp | None = None
@@ -94,16 +96,28 @@ class Spill:
         documents = await self._store.read(*folders)
         if not self._stamp_name.startswith(folders):
             return documents
-        kept = self._files.read(_FILE)
-        spilled = kept.get("documents")
-        self._last = _stamp_of(documents.contents.get(self._stamp_name, {}))
-        if isinstance(spilled, dict) and kept.get("term") == self._last.term:
-            self._spilled = spilled
-            for name, content in spilled.items():
-                documents.contents.pop(name, None)
-                if content is not None:
-                    documents.contents[name] = content
+        self._recall(_stamp_of(documents.contents.get(self._stamp_name, {})))
+        for name, content in self._spilled.items():
+            documents.contents.pop(name, None)
+            if content is not None:
+                documents.contents[name] = dict(content)
         return documents
+
+    def _recall(self, last: _Stamp) -> None:
+        """Go on with what was spilled, here or by the process before this one, unless another has spoken since."""
+        term: object = self._last.term
+        if not self._has_recalled:
+            self._has_recalled = True
+            kept = self._files.read(_FILE)
+            spilled = kept.get("documents")
+            term, self._spilled = kept.get("term"), spilled if isinstance(spilled, dict) else {}
+        self._last = last
+        if self._spilled and term != last.term:
+            self._spilled = {}
+            self._files.write(_FILE, None)
+            _log.warning(
+                "what was told while etcd was full, and kept in the state dir, is void: another has told since"
+            )
 
     async def clear_pieces(self, term: Term) -> None:
         """Delete the pieces that no document names, unless etcd is full."""
