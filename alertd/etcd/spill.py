@@ -112,12 +112,21 @@ class Spill:
             spilled = kept.get("documents")
             term, self._spilled = kept.get("term"), spilled if isinstance(spilled, dict) else {}
         self._last = last
-        if self._spilled and term != last.term:
+        if self._spilled and not self._is_good(term):
             self._spilled = {}
             self._files.write(_FILE, None)
             _log.warning(
                 "what was told while etcd was full, and kept in the state dir, is void: another has told since"
             )
+
+    def _is_good(self, term: object) -> bool:
+        """Tell whether what was spilled, on top of what this term had written, is later than what etcd has.
+
+        Etcd may have got a commit of the term that spilled it as well: an earlier one, whose answer was lost, or a
+        later one, whose writer died before it removed the file.
+        """
+        own = _stamp_of(self._spilled.get(self._stamp_name) or {})
+        return self._last.at <= own.at if self._last.term == own.term else self._last.term == term
 
     async def clear_pieces(self, term: Term) -> None:
         """Delete the pieces that no document names, unless etcd is full."""
@@ -133,7 +142,7 @@ class Spill:
         """
         stamp = self._last
         if wanted:
-            stamp = _Stamp(term.revision, round(self._clock().wall.timestamp() * 1000))
+            stamp = self._next_stamp(term)
             wanted = {**wanted, self._stamp_name: {"revision": stamp.term, "at": stamp.at}}
             self._own = stamp
         async with self._turn:
@@ -152,6 +161,13 @@ class Spill:
                 self._files.write(_FILE, None)
                 _log.info("etcd takes writes again: what was kept in the state dir is there now")
             return written
+
+    def _next_stamp(self, term: Term) -> _Stamp:
+        """Return a stamp that is later than any of this term so far, also where the clock was set back."""
+        at = round(self._clock().wall.timestamp() * 1000)
+        if self._own is not None and self._own.term == term.revision:
+            at = max(at, self._own.at + 1)
+        return _Stamp(term.revision, at)
 
     async def bring_back(self, term: Term) -> None:
         """Bring what was spilled into etcd as soon as that takes it, until `term` is over."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.spill import Spill
@@ -116,5 +117,44 @@ def test_what_was_spilled_is_void_once_another_has_spoken(
             assert StateDir(folder).read("outbox") == {}
             await one.commit(term, {"d/c": {"n": 4}})
             assert await it.read() == {"d/a": {"n": 3}, "d/c": {"n": 4}}
+
+    run(story())
+
+
+def test_a_file_that_could_not_be_removed_is_void(shared_etcd: EtcdServer, prefix: bytes, tmp_path: Path) -> None:
+    """Its writer died before that, with what it held in etcd, and more: the next process goes by etcd."""
+
+    async def story() -> None:
+        async with place(shared_etcd, prefix) as it:
+            one = it.spill(tmp_path)
+            term, _ = await begin(it, one)
+            await one.commit(term, {"d/a": {"n": 1}})
+            await fill(one, term, {"d/a": None})
+            kept = StateDir(tmp_path).read("outbox")
+            await one.commit(term, {"d/a": {"n": 3}})
+            StateDir(tmp_path).write("outbox", kept)
+            _, found = await begin(it, it.spill(tmp_path))
+            assert found == {"d/a": {"n": 3}}
+
+    run(story())
+
+
+def test_a_file_stays_good_though_it_was_not_known_what_etcd_has(
+    shared_etcd: EtcdServer, prefix: bytes, tmp_path: Path
+) -> None:
+    """The first commit of its term was written, and its answer lost."""
+
+    async def story() -> None:
+        async with place(shared_etcd, prefix) as it:
+            one = it.spill(tmp_path)
+            term, _ = await begin(it, one)
+            await one.commit(term, {"d/a": {"n": 1}})
+            term, _ = await begin(it, one)
+            term.dies_after = 1
+            with pytest.raises(EtcdUnavailable):
+                await one.commit(term, {"d/a": {"n": 2}})
+            await fill(one, term, {"d/a": {"n": 3}})
+            _, found = await begin(it, it.spill(tmp_path))
+            assert found == {"d/a": {"n": 3}}
 
     run(story())
