@@ -8,6 +8,9 @@ since (`is_own`); one that is older means that the last commit failed, or that e
 is another one (`is_set_back`). The clocks of two hosts are compared there only, since in one history terms begin one
 after the other.
 
+What is much comes back in parts, and the stamp with the last of them: until then the file says more than etcd, and is
+not void.
+
 Invariant: what is read is what was committed last, wherever that went, unless another has spoken since: then what lies
 in the state dir is void.
 """
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.faults import EtcdFull
+from alertd.etcd.store import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,13 +59,17 @@ class _Stamp(NamedTuple):
 
 
 class Spill:
-    """A store that does not fail while etcd is full. `stamp_name` is the document that says whose term wrote last."""
+    """A store that does not fail while etcd is full.
 
-    def __init__(self, store: Store, files: Files, stamp_name: str, clock: Callable[[], Instant]) -> None:
+    `stamp_name` is the document that says whose term wrote last; `first` the folder that comes back before all others.
+    """
+
+    def __init__(self, store: Store, files: Files, stamp_name: str, clock: Callable[[], Instant], first: str) -> None:
         self._store = store
         self._files = files
         self._stamp_name = stamp_name
         self._clock = clock
+        self._first = first
         self._spilled: dict[str, Mapping[str, Any] | None] = {}
         self._has_recalled = False
         """Whether it is known what the process before this one spilled."""
@@ -138,6 +146,7 @@ class Spill:
     async def commit(self, term: Term, wanted: Mapping[str, Mapping[str, Any] | None]) -> int:
         """Write documents at once, to etcd or else to the state dir; return how many differed from what was there.
 
+        What was spilled goes with them, or, where that is too much, before them.
         Raises NotLeading, or EtcdUnavailable if etcd does not answer.
         """
         stamp = self._last
@@ -147,7 +156,8 @@ class Spill:
             self._own = stamp
         async with self._turn:
             try:
-                written = await self._store.commit(term, {**self._spilled, **wanted})
+                written = await self._bring_most(term, len(wanted))
+                written += await self._store.commit(term, {**self._spilled, **wanted})
             except EtcdFull as error:
                 if not self._spilled:
                     _log.error("%s; what is told is kept in the state dir meanwhile", error)
@@ -161,6 +171,23 @@ class Spill:
                 self._files.write(_FILE, None)
                 _log.info("etcd takes writes again: what was kept in the state dir is there now")
             return written
+
+    async def _bring_most(self, term: Term, wanted: int) -> int:
+        """Bring into etcd what the last part has no room for, of which that many documents are wanted now.
+
+        As it was spilled, though some of it may be wanted otherwise now: the file says the same.
+        """
+        names = sorted(
+            (name for name in self._spilled if name != self._stamp_name),
+            key=lambda name: not name.startswith(self._first),
+        )
+        written = 0
+        while names and len(names) + 1 + wanted > AT_ONCE:
+            some, names = names[:AT_ONCE], names[AT_ONCE:]
+            written += await self._store.commit(term, {name: self._spilled[name] for name in some})
+            for name in some:
+                del self._spilled[name]
+        return written
 
     def _next_stamp(self, term: Term) -> _Stamp:
         """Return a stamp that is later than any of this term so far, also where the clock was set back."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _PIECES = b"pieces/"
 
+AT_ONCE = 3_000
+"""Documents that one commit has room for, with what names their pieces."""
+
 _HEAD_BYTES = 200
 """No head is longer."""
 

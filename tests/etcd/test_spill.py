@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +40,7 @@ class Place:
 
     def spill(self, folder: Path | None) -> Spill:
         """Return one of a process that has just begun."""
-        return Spill(Store(self.client, self.namespace), StateDir(folder), STAMP, now)
+        return Spill(Store(self.client, self.namespace), StateDir(folder), STAMP, now, first="d/letters/")
 
     async def read(self) -> dict[str, dict[str, Any]]:
         """Return what etcd has, but for the stamp."""
@@ -158,3 +158,91 @@ def test_a_file_stays_good_though_it_was_not_known_what_etcd_has(
             assert found == {"d/a": {"n": 3}}
 
     run(story())
+
+
+def many(number: int, n: int, word: str = "") -> Contents:
+    """Return documents, letters and what was told, as they were committed n-th; told first, to have another order."""
+    return {
+        f"d/{kind}/{word}{each:05}": {"n": n, "text": word}
+        for kind in ("told", "letters")
+        for each in range(number // 2)
+    }
+
+
+def test_much_is_brought_back_in_parts(etcd: EtcdServer, tmp_path: Path) -> None:
+    """More than one request has room for."""
+
+    async def story() -> None:
+        async with place(etcd, b"/alertd/") as it:
+            one = it.spill(tmp_path)
+            term, _ = await begin(it, one)
+            contents = many(9_000, 1, "x" * 120)
+            await fill(one, term, contents)
+            assert await one.commit(term, {"d/new": {"n": 3}}) == len(contents) + 2
+            assert await it.read() == {**contents, "d/new": {"n": 3}}
+            assert StateDir(tmp_path).read("outbox") == {}
+
+    run(story())
+
+
+@pytest.mark.parametrize("is_same_process", [True, False], ids=["who goes on", "who begins anew"])
+@pytest.mark.parametrize("fault", ["dies_before", "dies_after", "full_from"])
+def test_whoever_brings_much_back_can_be_interrupted(
+    etcd: EtcdServer, tmp_path: Path, fault: str, *, is_same_process: bool
+) -> None:
+    """At any step, in the term that spilled it or a later one: what is read is what was committed last."""
+    contents = many(7_000, 1)
+    later: Contents = {"d/letters/00000": None, "d/told/00000": {"n": 2}}
+
+    async def story(step: int, *, is_same_term: bool) -> bool:
+        async with place(etcd, b"/alertd/%d%d/" % (step, is_same_term)) as it:
+            one = it.spill(tmp_path)
+            term, _ = await begin(it, one)
+            await one.commit(term, {"d/other": {"n": 0}})
+            if not is_same_term:
+                term, _ = await begin(it, one)
+            await fill(one, term, contents)
+            await fill(one, term, later)
+            setattr(term, fault, term.writes + step)
+            with suppress(EtcdUnavailable):
+                await one.commit(term, {})
+            is_interrupted: bool = getattr(term, fault) <= term.writes
+            again = one if is_same_process else it.spill(tmp_path)
+            term, found = await begin(it, again)
+            expected = {
+                name: content for name, content in {**contents, **later, "d/other": {"n": 0}}.items() if content
+            }
+            assert found == expected
+            await again.commit(term, {"d/new": {"n": 3}})
+            assert await it.read() == {**expected, "d/new": {"n": 3}}
+            assert StateDir(tmp_path).read("outbox") == {}
+            return is_interrupted
+
+    for is_same_term in (True, False):
+        step = 1
+        while run(story(step, is_same_term=is_same_term)):
+            step += 1
+        assert step > 3
+
+
+def test_of_much_that_is_brought_back_letters_come_first(etcd: EtcdServer) -> None:
+    """Another who leads after any part finds no group that is told of without the letter that tells it."""
+
+    async def story(step: int) -> bool:
+        async with place(etcd, b"/alertd/%d/" % step) as it:
+            one = it.spill(None)
+            term, _ = await begin(it, one)
+            await fill(one, term, many(7_000, 1))
+            letter, told = "d/letters/00007", "d/told/00007"
+            await fill(one, term, {letter: {"n": 2}, told: {"n": 2}})
+            term.dies_before = term.writes + step
+            with suppress(EtcdUnavailable):
+                await one.commit(term, {letter: {"n": 3}})
+            found = await it.read()
+            assert letter in found or told not in found
+            return term.dies_before <= term.writes
+
+    step = 1
+    while run(story(step)):
+        step += 1
+    assert step > 3
