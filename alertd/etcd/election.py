@@ -251,8 +251,9 @@ class Election:
         return any(event.type == _DELETED and event.kv.key == self._key for event in events)
 
     def _introduce(self, holder: KeyValue) -> None:
-        """Say who leads instead, once."""
-        self.led_last, self.last_term = False, holder.create_revision
+        """Say who leads instead, once; the key may also be left of our own last term, whose lease has yet to end."""
+        is_ours = self.led_last and holder.create_revision == self.last_term
+        self.led_last, self.last_term = is_ours, holder.create_revision
         if holder.value != self._holder:
             self._holder = holder.value
             _log.info("%s stands by: %s leads", self._replica, document.replica_of(holder.value))
