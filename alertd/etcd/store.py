@@ -187,10 +187,6 @@ class Store:
         known = [self._piecemeal[name] for name in whose if name in self._piecemeal]
         return known + [called for called, (name, _) in self._doubtful.items() if name in whose]
 
-    async def put(self, name: str, content: Mapping[str, Any], term: Term) -> None:
-        """Write one document."""
-        await self.commit(term, {name: content})
-
     async def clear_pieces(self, term: Term) -> None:
         """Delete all pieces that no document names, left behind by one who died, or by a commit of an earlier term.
 
