@@ -56,7 +56,7 @@ from alertd.report.summary import Origin
 from alertd.sdnotify import ServiceManager
 from alertd.settings import DaemonSettings
 from alertd.sheets import Sheets
-from alertd.speaker import SPOKE_LAST, Shell, Speaker
+from alertd.speaker import LETTERS, SPOKE_LAST, Shell, Speaker
 from alertd.statedir import StateDir
 from alertd.web.server import WebServer
 
@@ -175,7 +175,8 @@ class Daemon:
         outage = self._outage = Outage(lookout, lambda: self._ruleset.settings, state, self._post.send, self._doubt)
         store = Store(client, namespace)
         shell = Shell(self._do, read_clock, self._mention, self._revision_passed, self._observe_step)
-        self._speaker = Speaker(self._engine, self._post.outbox, Spill(store, state, SPOKE_LAST, read_clock), shell)
+        spill = Spill(store, state, SPOKE_LAST, read_clock, first=LETTERS)
+        self._speaker = Speaker(self._engine, self._post.outbox, spill, shell)
         keeper = Keeper(self._engine, store, watch, read_clock, rush=rush)
         orders = Orders(client, self.settings.namespace)
         self._note_ruleset()

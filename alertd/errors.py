@@ -55,7 +55,7 @@ class EtcdRefused(EtcdUnavailable):
 
 
 class NotUnderstood(AlertdError):
-    """What another alertd stored has a shape that this one does not know: it must not act on it, nor overwrite it."""
+    """What lies in etcd has a shape that this alertd does not know: it must not act on it, nor overwrite it."""
 
 
 class DeliveryError(AlertdError):

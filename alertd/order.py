@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from alertd import document, values
-from alertd.errors import AlertdError
+from alertd.errors import NotUnderstood
 from alertd.model import Ack, Match, Silence
 
 if TYPE_CHECKING:
@@ -56,10 +56,6 @@ class Forget:
 
 
 Order = Silence | Ack | Forget
-
-
-class NotUnderstood(AlertdError):
-    """A document that is none of ours, or of a newer format; the message is a clause that says why."""
 
 
 def key_of(namespace: str, kind: OrderKind, name: str) -> bytes:
@@ -115,7 +111,10 @@ def _written(moment: datetime | None) -> str | None:
 
 
 def read(kind: OrderKind, name: str, raw: bytes) -> Order:
-    """Return what the document under a name says; raise NotUnderstood, but for nothing else that it may hold."""
+    """Return what the document under a name says.
+
+    Raises NotUnderstood for all else that it may hold; the message is a clause that says why.
+    """
     stored = document.read(raw)
     if stored.is_newer:
         raise NotUnderstood("a newer alertd has written it; update this one")

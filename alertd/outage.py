@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -74,7 +75,7 @@ class Lookout:
 
     @property
     def mark(self) -> str:
-        """What names the outage on every replica: the term that it ended."""
+        """The term that an outage ends, by which every replica names it."""
         return str(self.election.last_term)
 
     def reach(self) -> tuple[Alert, tuple[str, ...]]:
@@ -104,19 +105,27 @@ class Outage:
         self._doubt = doubt
         self._away_since: Instant | None = None
         """Since when nothing is heard of etcd that was heard of before."""
+        self._ended = ""
+        """The term that the last outage, or the one under way, ended."""
+        self._past = ("", 0)
+        """A term, and how many outages there were in it that were long enough to be told of, by whoever led."""
         self._told: dict[str, Any] = {}
         """What was told and is not over: `mark`, `since`, `channels`, `trouble`, and the `end` that is on its way."""
         self._waiting: dict[str, int] = {}
-        """How many targets have yet to take a letter, by its id."""
+        """How many targets have yet to take a letter of this outage, by its id."""
 
     async def watch(self) -> None:
         """Tell, for ever, when etcd is out of reach for too long, and when it is back."""
-        self._told = self._folder.read(_FILE)
-        if self._told:
-            self._tell(is_over=bool(self._told.get("end")))
+        self.recall()
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             self._look()
+
+    def recall(self) -> None:
+        """Tell once more what the process before this one told and did not see taken, by the same ids."""
+        self._told = self._folder.read(_FILE)
+        if self._told:
+            self._tell(is_over=bool(self._told.get("end")))
 
     def note(self, delivery: Delivery) -> None:
         """Take note of how a delivery ended; once all have taken the end, the outage is history."""
@@ -133,8 +142,8 @@ class Outage:
         lookout = self._lookout
         since, now = lookout.unwatched_since(), lookout.clock()
         self._note_return(since, now)
-        if self._told:
-            if since is None and not self._told.get("end"):
+        if self._told and not self._told.get("end"):
+            if since is None:
                 self._told["end"] = document.stamp(now)
                 self._folder.write(_FILE, self._told)
                 self._tell(is_over=True)
@@ -144,19 +153,33 @@ class Outage:
     def _note_return(self, since: Instant | None, now: Instant) -> None:
         """Let losses be doubted once etcd is back: leases end late of those who could not renew them meanwhile."""
         before, self._away_since = self._away_since, None if since is self._lookout.begun_at else since
-        if since is None and before is not None:
+        if before is None:
+            self._ended = self._lookout.mark
+        elif since is None:
             away = now.mono - before.mono
             if away > self._settings().registry.unreachable_after:
+                self._past = (self._ended, self._number() + 1)
                 self._doubt(away)
+
+    def _number(self) -> int:
+        """Return how many outages there were before in the term that this one ended; every replica counts the same."""
+        term, number = self._past
+        return number if term == self._ended else 0
+
+    def _mark(self) -> str:
+        """Return what names an outage that begins: the term, and its number there if it is not the first."""
+        marks = (f"{self._ended}/{number}" if number else self._ended for number in count(self._number()))
+        return next(mark for mark in marks if mark != self._told.get("mark"))
 
     def _begin(self, since: Instant) -> None:
         _, channels = self._lookout.reach()
         self._told = {
-            "mark": self._lookout.mark,
+            "mark": self._mark(),
             "since": document.stamp(since),
             "trouble": plain(self._lookout.trouble.last, _TROUBLE_ROOM),
             "channels": list(channels),
         }
+        self._waiting = {}
         self._folder.write(_FILE, self._told)
         _log.error("etcd is out of reach: services are not watched", since=self._told["since"], told=channels)
         self._tell(is_over=False)

@@ -27,6 +27,7 @@ from alertd.delivery.step import Step
 from alertd.errors import EtcdUnavailable, NotUnderstood
 from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble
+from alertd.etcd.store import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,16 +45,14 @@ _log = structlog.get_logger("alertd")
 FOLDER = "outbox/"
 SPOKE_LAST = f"{FOLDER}term"
 """The document that says whose term wrote here last."""
-_TOLD, _STORM, _LETTERS = f"{FOLDER}told/", f"{FOLDER}storm/", f"{FOLDER}letters/"
+LETTERS = f"{FOLDER}letters/"
+_TOLD, _STORM = f"{FOLDER}told/", f"{FOLDER}storm/"
 
 _CATCH_UP_WITHIN = 6.0
 """Seconds to wait for the watch to pass what people were told of; in another history it never does."""
 
 _LOOK_EVERY = 0.05
 """Seconds between two looks at what a speaker that stops is still sending. Its claim lasts for 5 s at most."""
-
-_AT_ONCE = 3_000
-"""Documents that one transaction has room for, with what names their pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,18 +195,18 @@ class Speaker:
         now = self._shell.clock()
         for name in documents.damaged:
             _log.error("what was told there cannot be read, and is taken for not told", key=name)
-        by_folder: dict[str, dict[str, Record]] = {_TOLD: {}, _STORM: {}, _LETTERS: {}}
+        by_folder: dict[str, dict[str, Record]] = {_TOLD: {}, _STORM: {}, LETTERS: {}}
         for name, content in documents.contents.items():
             for folder, found in by_folder.items():
                 if name.startswith(folder):
                     found[name.removeprefix(folder)] = content
         self._speaks = True
         self._outbox.clear()
-        for name, content in by_folder[_LETTERS].items():
+        for name, content in by_folder[LETTERS].items():
             try:
                 self._outbox.restore(name, content.get("letters"), now)
             except NotUnderstood as why:
-                _log.error("letters cannot be read, and are not delivered", key=_LETTERS + name, error=str(why))
+                _log.error("letters cannot be read, and are not delivered", key=LETTERS + name, error=str(why))
         self._begin_to_speak(documents, list(by_folder[_TOLD].values()), by_folder[_STORM], was_own=False)
         self._store.take_on()
 
@@ -278,7 +277,7 @@ class Speaker:
         spent, self._spent = self._spent, {}
         told = dict(self._unwritten)
         contents = {name: self._outbox.content(name) for name in letters}
-        wanted = {_LETTERS + name: None for name in contents} | _documents_of(contents) | dict.fromkeys(spent)
+        wanted = {LETTERS + name: None for name in contents} | _documents_of(contents) | dict.fromkeys(spent)
         try:
             for part in _parts(wanted, told):
                 await self._store.commit(term, part)
@@ -308,9 +307,9 @@ class Speaker:
 
     def _draft_all(self, there: Iterable[str]) -> None:
         """Have all be written that is to be there, and nothing else be left of what is there."""
-        letters = {name.removeprefix(_LETTERS): None for name in there if name.startswith(_LETTERS)}
+        letters = {name.removeprefix(LETTERS): None for name in there if name.startswith(LETTERS)}
         self._letters |= letters | dict.fromkeys(self._outbox.contents())
-        self._unwritten |= dict.fromkeys(name for name in there if not name.startswith(_LETTERS))
+        self._unwritten |= dict.fromkeys(name for name in there if not name.startswith(LETTERS))
         self._unwritten |= self._take_told(everything=True)
 
     def _take_told(self, *, everything: bool = False) -> dict[str, Record | None]:
@@ -337,7 +336,7 @@ class Speaker:
 
 
 def _documents_of(letters: Mapping[str, list[Any]]) -> dict[str, Record]:
-    return {_LETTERS + name: {"letters": items} for name, items in letters.items() if items}
+    return {LETTERS + name: {"letters": items} for name, items in letters.items() if items}
 
 
 def _parts(letters: Mapping[str, Record | None], told: Mapping[str, Record | None]) -> list[dict[str, Record | None]]:
@@ -345,7 +344,7 @@ def _parts(letters: Mapping[str, Record | None], told: Mapping[str, Record | Non
 
     Whoever dies between two parts has told twice, under two ids, rather than never.
     """
-    if len(letters) + len(told) <= _AT_ONCE:
+    if len(letters) + len(told) <= AT_ONCE:
         return [{**letters, **told}]
     both = [*letters.items(), *told.items()]
-    return [dict(both[start : start + _AT_ONCE]) for start in range(0, len(both), _AT_ONCE)]
+    return [dict(both[start : start + AT_ONCE]) for start in range(0, len(both), AT_ONCE)]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertd import order
+from alertd.errors import NotUnderstood
 from alertd.model import Ack, Match, Silence
-from alertd.order import Forget, NotUnderstood, OrderKind
+from alertd.order import Forget, OrderKind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=2)

@@ -22,7 +22,7 @@ from alertd.etcd.spill import Spill
 from alertd.etcd.store import Store
 from alertd.model import Action, EventKind, Instant, KeyEvent, Notification
 from alertd.post import Listeners, Post
-from alertd.speaker import SPOKE_LAST, Shell, Speaker
+from alertd.speaker import LETTERS, SPOKE_LAST, Shell, Speaker
 from alertd.statedir import StateDir
 from tests.delivery.examples import now, target
 from tests.engine.story import PREFIX, rule, ruleset
@@ -55,7 +55,7 @@ class Replica:
     async def open(self) -> None:
         """Judge a first snapshot, of nothing."""
         await self.post.open(self.rules)
-        store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST, self.clock)
+        store = Spill(Store(self.client, self.namespace), StateDir(None), SPOKE_LAST, self.clock, LETTERS)
         self.speaker = Speaker(
             self.engine,
             self.post.outbox,

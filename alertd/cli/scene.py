@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from alertd import document, values
+from alertd.errors import NotUnderstood
 from alertd.model import EventKind, KeyEvent
-from alertd.order import NotUnderstood, OrderKind, encode, key_of, read
+from alertd.order import OrderKind, encode, key_of, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -37,19 +37,14 @@ class Grave:
 
 
 class DeadLetters:
-    """The last dead letters, the latest last; `count` is of all since the start.
-
-    `graves` are those of each channel and target, until they are forgotten.
-    """
+    """The last dead letters, the latest last; `graves` are those of each channel and target, until forgotten."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.last: deque[DeadLetter] = deque(maxlen=KEPT)
         self.graves: dict[tuple[str, str], Grave] = {}
 
     def add(self, letter: DeadLetter) -> None:
         """Keep one more."""
-        self.count += 1
         self.last.append(letter)
         grave = self.graves.setdefault((letter.channel, letter.target), Grave())
         grave.count += 1

@@ -1,7 +1,8 @@
-"""Hands each notification to every target of its channel, and keeps the targets as the rules say.
+"""The targets of every channel, kept as the rules say.
 
-Knows which lanes there are; what happens in a lane is the lane's. `submit` never waits for anything. Every end is told
-to the wiring's `report`, in a lane's thread: an asyncio listener passes `call_soon_threadsafe`.
+Knows which lanes there are; what happens in a lane is the lane's. Notifications go to the lanes by way of the outbox,
+letters that are about no alert from here; neither waits for anything. Every end is told to the wiring's `report`, in a
+lane's thread: an asyncio listener passes `call_soon_threadsafe`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.letter import Letter
-    from alertd.model import Instant, Notification
 
 _log = structlog.get_logger("alertd.delivery")
 
@@ -68,25 +68,16 @@ class Dispatcher:
             _log.info("a target is no longer in the rules", target=lane.label, queued=lane.status().queued)
             lane.retire()
 
-    def submit(self, notification: Notification) -> int:
-        """Queue a notification for each target of its channel, and return how many those are.
+    def send(self, channel_name: str, letter: Letter) -> int:
+        """Queue a letter that is about no alert for each target of a channel, and return how many those are.
 
         A channel that is unknown or has no target ends it at once as failed.
         """
-        lanes = self.lanes_of(notification.channel)
-        for lane in lanes:
-            lane.submit(notification)
-        if not lanes:
-            self._refuse(notification.channel, notification.id, notification.at)
-        return len(lanes)
-
-    def send(self, channel_name: str, letter: Letter) -> int:
-        """Queue a letter that is about no alert, and is ready, as `submit` does a notification."""
         lanes = self.lanes_of(channel_name)
         for lane in lanes:
             lane.send(letter)
         if not lanes:
-            self._refuse(channel_name, letter.id, self._wiring.clock())
+            self._refuse(channel_name, letter.id)
         return len(lanes)
 
     def lanes_of(self, channel_name: str) -> list[Lane]:
@@ -143,10 +134,9 @@ class Dispatcher:
         with self._guard:
             return [*self._lanes.values(), *self._retired]
 
-    def _refuse(self, channel_name: str, identifier: str, at: Instant) -> None:
+    def _refuse(self, channel_name: str, identifier: str) -> None:
         error = f"there is no channel {channel_name!r} with a target"
-        seconds = self._wiring.clock().mono - at.mono
-        self._wiring.report(Delivery(identifier, channel_name, "", ok=False, attempts=0, seconds=seconds, error=error))
+        self._wiring.report(Delivery(identifier, channel_name, "", ok=False, attempts=0, seconds=0.0, error=error))
 
 
 @dataclass(frozen=True, slots=True)

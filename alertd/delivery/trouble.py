@@ -60,10 +60,6 @@ class Troubles:
         if trouble is not None and (delivery.ok or is_idle or not trouble.failures):
             del self._by_box[delivery.lane]
 
-    def note_idle(self, number: int) -> None:
-        """Take note that a target has nothing left to be told."""
-        self._by_box.pop(number, None)
-
     def seed(self, number: int, trouble: Trouble, now: Instant) -> None:
         """Take over what another daemon knew of a target; of several the one that began first counts."""
         known = self._by_box.get(number)

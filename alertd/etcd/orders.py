@@ -16,13 +16,13 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
-from alertd.errors import EtcdRefused, EtcdUnavailable
+from alertd.errors import EtcdRefused, EtcdUnavailable, NotUnderstood
 from alertd.etcd.client import delete_version_op
 from alertd.etcd.election import NotLeading
 from alertd.etcd.retry import Backoff, Trouble
 from alertd.etcd.watch import Events, Synced, Watch
 from alertd.model import EventKind
-from alertd.order import NotUnderstood, Order, OrderKind, key_of, read
+from alertd.order import Order, OrderKind, key_of, read
 
 if TYPE_CHECKING:
     from alertd.etcd.client import Client

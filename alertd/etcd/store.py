@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _PIECES = b"pieces/"
 
+AT_ONCE = 3_000
+"""Documents that one commit has room for, with what names their pieces."""
+
 _HEAD_BYTES = 200
 """No head is longer."""
 
@@ -72,7 +75,14 @@ class Store:
         self._piecemeal: dict[str, str] = {}
         """Documents that are in pieces, and what their pieces are called."""
         self._begun: set[str] = set()
-        """What pieces are called that have been begun, and of which it is not known whether a head names them."""
+        """What pieces are called that are being written."""
+        self._doubtful: dict[str, tuple[str, int]] = {}
+        """What pieces are called of which it is not known whether a head names them, since the commit failed.
+
+        With the name of the document, and the revision of the term: once that is over, no head can come to name them.
+        """
+        self._clearing = asyncio.Lock()
+        """Held while pieces are deleted that no document names: none of them is begun meanwhile."""
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -143,73 +153,94 @@ class Store:
         changed = {name: raw for name, raw in raws.items() if self._stored.get(name, b"") != _digest(raw)}
         if not changed:
             return 0
-        old = [self._piecemeal[name] for name in changed if name in self._piecemeal]
         for name in changed:
             self._stored[name] = _UNKNOWN  # until etcd has answered
-        size = sum(map(len, changed.values()))
-        is_small = size <= self._settings.transaction_bytes and len(changed) <= self._settings.operations
-        heads = changed if is_small else await self._write_pieces(term, changed)
-        await term.write(
-            together([self._operation(name, raw) for name, raw in heads.items()], self._settings.operations)
-        )
+        heads = await self._write(term, changed)
+        old = self._pieces_of(changed)
         self._note(changed, heads)
         await self._drop(term, [called for called in old if called not in self._piecemeal.values()])
         return len(changed)
 
-    async def put(self, name: str, content: Mapping[str, Any], term: Term) -> None:
-        """Write one document."""
-        await self.commit(term, {name: content})
+    async def _write(self, term: Term, raws: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Write documents, and return what was written in place of each."""
+        size = sum(map(len, raws.values()))
+        is_small = size <= self._settings.transaction_bytes and len(raws) <= self._settings.operations
+        heads = raws if is_small else {name: _head(name, raw) for name, raw in raws.items()}
+        begun = {_called(name, raws[name]): name for name, head in heads.items() if head is not raws[name]}
+        if begun:
+            async with self._clearing:
+                self._begun |= begun.keys()
+        try:
+            await self._write_pieces(term, {called: raws[name] for called, name in begun.items()})
+            operations = [self._operation(name, head) for name, head in heads.items()]
+            await term.write(together(operations, self._settings.operations))
+        except BaseException:
+            self._doubtful |= {called: (name, term.revision) for called, name in begun.items()}
+            raise
+        finally:
+            self._begun -= begun.keys()
+        return heads
+
+    def _pieces_of(self, names: Iterable[str]) -> list[str]:
+        """Return what pieces are called that documents have, or may have."""
+        whose = set(names)
+        known = [self._piecemeal[name] for name in whose if name in self._piecemeal]
+        return known + [called for called, (name, _) in self._doubtful.items() if name in whose]
 
     async def clear_pieces(self, term: Term) -> None:
-        """Delete all pieces that no document names, left behind by one who died; raise EtcdUnavailable.
+        """Delete all pieces that no document names, left behind by one who died, or by a commit of an earlier term.
 
-        May be done beside commits of the same term.
+        May be done beside commits of the same term. Raises EtcdUnavailable.
         """
         prefix = self._namespace + _PIECES
         found: set[str] = set()
         async for page in self._client.list_prefix(prefix, keys_only=True):
             found |= {_text(kv.key[len(prefix) :]).partition("/")[0] for kv in page.kvs}
-        if found - self._named():
-            await self._find_heads()
-        await self._drop(term, sorted(found - self._named()))
+        heads = await self._find_heads() if found - self._named(term) else set()
+        async with self._clearing:
+            await self._drop(term, sorted(found - heads - self._named(term)))
+        self._doubtful = {
+            called: (name, revision)
+            for called, (name, revision) in self._doubtful.items()
+            if revision == term.revision or called in heads
+        }
 
-    def _named(self) -> set[str]:
-        """Return what pieces are called that a document names, or soon will."""
-        return {*self._piecemeal.values(), *self._begun}
+    def _named(self, term: Term) -> set[str]:
+        """Return what pieces are called that a document names, or soon may."""
+        doubtful = {called for called, (_, revision) in self._doubtful.items() if revision == term.revision}
+        return {*self._piecemeal.values(), *self._begun, *doubtful}
 
-    async def _find_heads(self) -> None:
-        """Find out which documents are in pieces, in folders that were not read too."""
+    async def _find_heads(self) -> set[str]:
+        """Find out which documents are in pieces, in folders that were not read too; return what these are called."""
         folders: set[bytes] = set()
         async for page in self._client.list_prefix(self._namespace, keys_only=True):
             folders |= {kv.key[len(self._namespace) :].partition(b"/")[0] for kv in page.kvs}
+        found: set[str] = set()
         for folder in sorted(folders - {_PIECES.rstrip(b"/")}):
             async for page in self._client.list_prefix(self._namespace + folder):
-                for kv in page.kvs:
-                    self._note_head(_text(kv.key[len(self._namespace) :]), kv.value)
+                found |= {self._note_head(_text(kv.key[len(self._namespace) :]), kv.value) for kv in page.kvs}
                 await asyncio.sleep(0)
+        return found
 
-    def _note_head(self, name: str, raw: bytes) -> None:
+    def _note_head(self, name: str, raw: bytes) -> str:
+        """Return what the pieces of a document are called, empty if it has none."""
         if len(raw) <= _HEAD_BYTES:
             called = (document.read(raw).content or {}).get("pieces")
             if isinstance(called, str):
                 self._piecemeal.setdefault(name, called)
+                return called
+        return ""
 
     def _operation(self, name: str, raw: bytes) -> Any:
         key = self._namespace + name.encode(errors="surrogateescape")
         return put_op(key, raw) if raw else delete_op(key)
 
-    async def _write_pieces(self, term: Term, raws: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Write documents in pieces, and return their heads; what is to be deleted, or no longer than a head, stays."""
-        heads: dict[str, bytes] = {}
+    async def _write_pieces(self, term: Term, raws: Mapping[str, bytes]) -> None:
+        """Write documents in pieces, by what these are called."""
         batch: list[Any] = []
         room = self._settings.transaction_bytes
-        for name, raw in raws.items():
-            called = _called(name, raw)
-            head = document.encode({"pieces": called})
-            heads[name] = raw if len(raw) <= len(head) else head
-            if heads[name] is head:
-                self._begun.add(called)
-            for number, piece in enumerate(self._cut(raw) if heads[name] is head else ()):
+        for called, raw in raws.items():
+            for number, piece in enumerate(self._cut(raw)):
                 if batch and (len(piece) > room or len(batch) >= self._settings.operations):
                     await term.write(batch)
                     batch, room = [], self._settings.transaction_bytes
@@ -217,17 +248,16 @@ class Store:
                 room -= len(piece)
         if batch:
             await term.write(batch)
-        return heads
 
     def _cut(self, raw: bytes) -> Iterable[bytes]:
         size = self._settings.piece_bytes
         return (raw[start : start + size] for start in range(0, len(raw), size))
 
     def _note(self, raws: Mapping[str, bytes], heads: Mapping[str, bytes]) -> None:
+        self._doubtful = {called: doubt for called, doubt in self._doubtful.items() if doubt[0] not in raws}
         for name, raw in raws.items():
             if heads[name] is not raw:
-                called = self._piecemeal[name] = _called(name, raw)
-                self._begun.discard(called)
+                self._piecemeal[name] = _called(name, raw)
             else:
                 self._piecemeal.pop(name, None)
             if raw:
@@ -253,6 +283,12 @@ def _digest(raw: bytes) -> bytes:
 def _called(name: str, raw: bytes) -> str:
     """Return what the pieces of a document are called."""
     return sha256(name.encode(errors="surrogateescape") + b"\0" + raw).hexdigest()[:32]
+
+
+def _head(name: str, raw: bytes) -> bytes:
+    """Return what names the pieces of a document; one that is to be deleted, or no longer than that, stays."""
+    head = document.encode({"pieces": _called(name, raw)})
+    return raw if len(raw) <= len(head) else head
 
 
 def _text(name: bytes) -> str:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.client import FIRST_PAGE_KEYS
 from alertd.etcd.faults import Compacted, WrongHistory
+from alertd.etcd.history import History
 from alertd.etcd.lease import Coroner
 from alertd.etcd.retry import Backoff, Trouble
 from alertd.etcd.stream import WatchSettings, WatchStream
@@ -101,18 +102,6 @@ class WatchCounters:
     """How often etcd showed another history than before: another cluster, or an older state of the same."""
 
 
-class _History(NamedTuple):
-    """How far the history is known: whoever shows less, or another cluster, shows another history."""
-
-    cluster_id: int = 0
-    raft_term: int = 0
-    revision: int = 0
-
-    def is_continued_by(self, page: Page) -> bool:
-        same = self.cluster_id in {0, page.cluster_id}
-        return same and page.raft_term >= self.raft_term and page.revision >= self.revision
-
-
 class Watch:
     """The keys that start with a prefix, followed. Use one `follow()` at a time.
 
@@ -131,7 +120,7 @@ class Watch:
         self._view = View()
         self._coroner = Coroner(client)
         self._stream: WatchStream | None = None
-        self._history = _History()
+        self._history = History()
         self._relisting: Relisting | None = Relisting(self._view, 0)
         self._gap_reason = "start"
         self._comparison: Comparison | None = None
@@ -199,7 +188,7 @@ class Watch:
             self._view.put(key, 0)
         self._is_resuming = True
         self._relisting = Relisting(self._view, bookmark.revision, tells_all=True)
-        self._history = _History(bookmark.cluster_id, 0, bookmark.revision)
+        self._history = History(bookmark.cluster_id, 0, bookmark.revision)
         self.revision = self.resume_after = bookmark.revision
         self._gap_reason, self._gap_since = f"resumed after revision {bookmark.revision}", bookmark.at
 
@@ -424,12 +413,12 @@ class Watch:
         relisting.begin(page.revision)
         return relisting
 
-    def _known_history(self) -> _History:
+    def _known_history(self) -> History:
         """Return what a linearizable answer must continue; to be read before asking, since the stream goes on."""
         return self._history._replace(revision=max(self._history.revision, self.resume_after))
 
     def _note(self, page: Page) -> None:
-        self._history = _History(page.cluster_id, page.raft_term, page.revision)
+        self._history = History.of(page)
 
     async def _compare(self) -> Comparison:
         """List the keys alone; return what differs from the view."""

@@ -27,6 +27,8 @@ from alertd.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from alertd.delivery.dispatch import Dispatcher
+
 MORNING = datetime(2026, 10, 1, 2, 12, 41, tzinfo=UTC)
 """04:12:41 in Berlin, on summer time."""
 PROD = Settings(name="prod-fra", timezone="Europe/Berlin")
@@ -116,6 +118,14 @@ def notification(*entries: Entry, **changes: Any) -> Notification:
         "at": at(0),
     }
     return Notification(**(facts | changes))
+
+
+def hand(dispatcher: Dispatcher, notification: Notification) -> int:
+    """Queue a notification for each target of its channel, and return how many those are."""
+    lanes = dispatcher.lanes_of(notification.channel)
+    for lane in lanes:
+        lane.submit(notification)
+    return len(lanes)
 
 
 def resolved(**changes: Any) -> Notification:

@@ -16,7 +16,7 @@ from alertd.delivery.courier import MOST_LEFT, Courier
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.lane import Persistence, Wiring
 from alertd.errors import DeliveryError
-from tests.delivery.examples import at, notification, now, ruleset
+from tests.delivery.examples import at, hand, notification, now, ruleset
 from tests.delivery.test_lane import Ends, Target, wait_until
 from tests.sinks import Answer, HttpInbox, MailInbox, http_inbox, mail_inbox
 
@@ -194,7 +194,7 @@ def test_a_target_that_trickles_and_recovers_has_its_messages(
     inbox.answers.append(answer)
     dispatcher = post(ruleset({"ops": inbox.url}))
     for identifier in ("n1", "n2"):
-        dispatcher.submit(notification(id=identifier, at=now()))
+        hand(dispatcher, notification(id=identifier, at=now()))
     first, second = ends.after(2)
     assert (first.notification, first.ok, first.attempts, first.error) == ("n1", True, 2, "no end within 0.5 s")
     assert (second.notification, second.ok, second.attempts) == ("n2", True, 1)
@@ -206,7 +206,7 @@ def test_so_has_a_webhook(post: Callable[[Ruleset], Dispatcher], inbox: HttpInbo
     """Also where it trickles why it refuses."""
     inbox.answers.append(answer)
     webhook = Webhook(url=SecretStr(f"http://127.0.0.1:{inbox.port}/hook"))
-    post(Ruleset(channels={"ops": Channel(webhook=webhook)})).submit(notification(id="n1", at=now()))
+    hand(post(Ruleset(channels={"ops": Channel(webhook=webhook)})), notification(id="n1", at=now()))
     (end,) = ends.after(1)
     assert (end.ok, end.attempts, end.error) == (True, 2, "no end within 0.5 s")
     assert [got["headers"]["X-Alertd-Notification"] for got in inbox.received] == ["n1", "n1"]
@@ -215,7 +215,7 @@ def test_so_has_a_webhook(post: Callable[[Ruleset], Dispatcher], inbox: HttpInbo
 def test_so_has_a_mail_server(post: Callable[[Ruleset], Dispatcher], mail: MailInbox, ends: Ends) -> None:
     """One that goes on and on in its answer to a mail."""
     mail.trickles = 1
-    post(ruleset({"ops": mail.url})).submit(notification(id="n1", at=now()))
+    hand(post(ruleset({"ops": mail.url})), notification(id="n1", at=now()))
     (end,) = ends.after(1)
     assert (end.ok, end.attempts, end.error) == (True, 2, "no end within 0.5 s")
     assert [got["headers"]["X-Alertd-Notification"] for got in mail.received] == ["n1"]
@@ -228,7 +228,7 @@ def test_between_attempts_nothing_is_in_flight(
     inbox.default = SLOW_HEAD
     dispatcher = post(ruleset({"ops": inbox.url}))
     (lane,) = dispatcher.lanes_of("ops")
-    dispatcher.submit(notification(id="n1", at=now()))
+    hand(dispatcher, notification(id="n1", at=now()))
     inbox.wait_for_count(1)
     assert not lane.withdraw("n1")
     wait_until(lambda: lane.withdraw("n1"))
@@ -244,7 +244,7 @@ def test_a_target_that_is_no_longer_in_the_rules_leaves_no_thread(
     """Neither the lane's nor the one beside it."""
     before = set(threading.enumerate())
     dispatcher = post(ruleset({"ops": inbox.url}))
-    dispatcher.submit(notification(id="n1", at=now()))
+    hand(dispatcher, notification(id="n1", at=now()))
     ends.after(1)
     dispatcher.apply(ruleset({}))
     dispatcher.close()

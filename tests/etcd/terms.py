@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.election import Term
+from alertd.etcd.faults import EtcdFull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,17 +16,23 @@ if TYPE_CHECKING:
 
 
 class Frail(Term):
-    """A term whose writer dies before (or right after) the write with this number, from 1; 0 is never."""
+    """A term whose writer dies before (or right after) the write with this number, from 1; 0 is never.
+
+    From the write `full_from` on, etcd is full.
+    """
 
     writes = 0
     dies_before = 0
     dies_after = 0
+    full_from = 0
 
     async def write(self, operations: Sequence[Any]) -> None:
         """Write, if it lives."""
         self.writes += 1
         if self.writes == self.dies_before:
             raise EtcdUnavailable("died before")
+        if 0 < self.full_from <= self.writes:
+            raise EtcdFull("full")
         await super().write(operations)
         if self.writes == self.dies_after:
             raise EtcdUnavailable("died after")

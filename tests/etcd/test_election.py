@@ -214,6 +214,25 @@ def test_nothing_is_written_once_another_term_began(shared_etcd: EtcdServer, key
     run(story())
 
 
+def test_who_meets_the_key_of_its_own_last_term_led_last(shared_etcd: EtcdServer, key: bytes) -> None:
+    """Unlike one that meets another's: its lease could not be given back, and until that ends nobody else leads."""
+
+    async def story() -> None:
+        async with Client(EtcdSettings((shared_etcd.endpoint,))) as another:
+            await another.put(key, b"another")
+            async with replica(shared_etcd.endpoint, key, settings=PATIENT) as one:
+                await until(lambda: one.election._holder, "it meets another's key")
+                assert not one.election.led_last
+                await another.delete(key)
+                term = await leading(one)
+                one.election._lease = 0
+                term.end("a blip")
+                await until(lambda: one.election._holder, "it meets its own key")
+                assert (one.election.led_last, one.election.last_term) == (True, term.revision)
+
+    run(story())
+
+
 def test_etcd_killed_and_started_again(etcd: EtcdServer, key: bytes) -> None:
     """One of them leads, by a term that was begun or renewed since."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +76,28 @@ def test_what_was_found_good_is_not_read_again(shared_etcd: EtcdServer, prefix: 
             await client.put(prefix + b"state/7", OURS)
             assert await formats.find_newer() == ""
             assert sum(sizes) == 51
+
+    run(story())
+
+
+@pytest.mark.parametrize(("name", "more"), [("etcd-cluster", 0), ("another", 50)], ids=["an older state", "another"])
+def test_another_history_is_read_as_a_whole(etcd: EtcdServer, tmp_path: Path, name: str, more: int) -> None:
+    """What was found good was so in the one before; another cluster may have come further than that."""
+    etcd.ctl("put", "/alertd/state/pay", NEWER.decode())
+    etcd.save(tmp_path / "snapshot")
+
+    async def story() -> None:
+        async with Client(EtcdSettings((etcd.endpoint,))) as client:
+            for _ in range(20):
+                await client.put(b"/alertd/state/pay", OURS)
+            formats = Formats(client, b"/alertd/")
+            assert await formats.find_newer() == ""
+            await asyncio.to_thread(etcd.stop)
+            await asyncio.to_thread(etcd.restore, tmp_path / "snapshot", name=name)
+            await asyncio.to_thread(etcd.start)
+            for _ in range(more):
+                await client.put(b"/alertd/state/other", OURS)
+            assert await formats.find_newer() == "state/pay"
 
     run(story())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from alertd.etcd.channel import EtcdSettings
 from alertd.etcd.client import Client
 from alertd.etcd.election import NotLeading
 from alertd.etcd.store import Documents, Store, StoreSettings
-from tests.etcd.following import run
+from tests.etcd.following import run, until
 from tests.etcd.terms import Frail, begin_term
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.etcd_server import EtcdServer
 
@@ -235,6 +236,110 @@ def test_pieces_of_documents_that_were_not_read_stay(shared_etcd: EtcdServer, pr
             await successor.commit(term, {"f/a": large("f")})
             expected = {"d/a": large("a"), "e/a": large("e"), "f/a": large("f")}
             assert await it.read("d/", "e/", "f/") == expected
+
+    run(story())
+
+
+@pytest.mark.parametrize("where", ["dies_before", "dies_after"])
+@pytest.mark.parametrize("then", [large("B"), {"n": 2}, None], ids=["large", "small", "deleted"])
+def test_pieces_of_what_is_no_longer_wanted_go_with_the_next_commit(
+    shared_etcd: EtcdServer, prefix: bytes, where: str, then: dict[str, Any] | None
+) -> None:
+    """A commit failed at some step, and what is wanted has changed by the time it is made again."""
+
+    async def story(step: int) -> bool:
+        async with shelf(shared_etcd, prefix + b"%d/" % step) as it:
+            store, term = it.store(SMALL), await it.term()
+            await store.commit(term, {"d/a": large("a"), "d/b": large("b")})
+            setattr(term, where, term.writes + step)
+            try:
+                await store.commit(term, {"d/a": large("A")})
+                is_failed = False
+            except EtcdUnavailable:
+                is_failed = True
+            await store.commit(term, {"d/a": then})
+            expected = {name: content for name, content in {"d/a": then, "d/b": large("b")}.items() if content}
+            assert await it.read() == expected
+            if is_failed:
+                assert await pieces_of(it) == sum(content != {"n": 2} for content in expected.values())
+            return is_failed
+
+    step = 1
+    while run(story(step)):
+        step += 1
+    assert step > 3
+
+
+async def pieces_of(it: Shelf) -> int:
+    """Return of how many documents there are pieces."""
+    return len({name.split("/")[1] for name in await it.keys(b"pieces/")})
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read since", "looked at since"])
+@pytest.mark.parametrize("where", ["dies_before", "dies_after"])
+def test_pieces_of_a_commit_that_failed_are_cleared_in_a_later_term(
+    shared_etcd: EtcdServer, prefix: bytes, where: str, *, is_read: bool
+) -> None:
+    """By the same process, which does not commit that document again; not if a document names them after all."""
+
+    async def story(step: int) -> bool:
+        async with shelf(shared_etcd, prefix + b"%d/" % step) as it:
+            store, term = it.store(SMALL), await it.term()
+            await store.commit(term, {"d/a": large("a")})
+            setattr(term, where, term.writes + step)
+            try:
+                await store.commit(term, {"d/a": large("A")})
+                is_failed = False
+            except EtcdUnavailable:
+                is_failed = True
+            term, found = await it.term(), await it.read()
+            assert found in ({"d/a": large("a")}, {"d/a": large("A")})
+            await (store.read("d/") if is_read else store.look("d/"))
+            for _ in range(2):
+                await store.clear_pieces(term)
+                assert await it.read() == found
+            assert await pieces_of(it) == 1
+            await store.commit(term, {"d/a": large("C")})
+            assert await it.read() == {"d/a": large("C")}
+            assert await pieces_of(it) == 1
+            return is_failed
+
+    step = 1
+    while run(story(step)):
+        step += 1
+    assert step > 3
+
+
+def test_pieces_that_are_being_cleared_are_not_written_meanwhile(shared_etcd: EtcdServer, prefix: bytes) -> None:
+    """A commit that begins what is being deleted, since it failed before, waits for that."""
+
+    async def story() -> None:
+        async with shelf(shared_etcd, prefix) as it:
+            store, term = it.store(SMALL), await it.term()
+            term.dies_before = 3
+            with pytest.raises(EtcdUnavailable):
+                await store.commit(term, {"d/a": large("a")})
+
+            may_go = asyncio.Event()
+
+            class Slow(Frail):
+                """A term that writes when it may."""
+
+                async def write(self, operations: Sequence[Any]) -> None:
+                    self.writes += 1
+                    await may_go.wait()
+                    await super().write(operations)
+
+            term = await it.term()
+            slow = Slow(it.client, prefix + b"leader", term.revision, 0)
+            slow.deadline = term.deadline
+            clearing = asyncio.create_task(store.clear_pieces(slow))
+            await until(lambda: slow.writes, "it deletes")
+            committing = asyncio.create_task(store.commit(term, {"d/a": large("a")}))
+            await asyncio.wait({committing}, timeout=0.3)
+            may_go.set()
+            await asyncio.gather(clearing, committing)
+            assert await it.read() == {"d/a": large("a")}
 
     run(story())
 
