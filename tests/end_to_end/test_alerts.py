@@ -184,7 +184,8 @@ def test_new_rules_show_in_alerts_that_last(etcd: EtcdServer, daemon: DaemonProc
 def test_alerts_of_an_earlier_life_are_removed(etcd: EtcdServer, daemon: DaemonProcess) -> None:
     """But not before the daemon knows what there is."""
     etcd.ctl("put", "/services/apache/b", "")
-    etcd.ctl("put", "/alertd/alerts/stale", '{"format": 1, "id": "stale", "state": "firing", "service": "apache"}')
+    stale = {"format": 1, "id": "stale", "rule": "old", "service": "apache", "instance": None, "state": "firing"}
+    etcd.ctl("put", "/alertd/alerts/stale", json.dumps(stale))
     assert "stale" in alertd("alerts", "--json", "--etcd", etcd.endpoint).stdout
     daemon.write_rules(RULES.replace("支付", "apache")).start()
     wait_until(lambda: targets(etcd) == {"few apache"}, "the stale one has gone, the true one is there")
