@@ -27,7 +27,7 @@ from alertd.engine.rules import CompiledRule
 from alertd.model import Cause, Kind, Reason, RuleText, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from alertd.engine.desk import Desk
     from alertd.engine.group import Group
@@ -166,28 +166,13 @@ class _Told(NamedTuple):
     alerts: list[tuple[_About, list[_ToldAlert]]]
 
 
+_Beliefs = tuple[dict[str, Belief], tuple[str, ...], int]
+"""What is believed of alerts that share it, whom they are owed, and how many steps of escalation were taken."""
+
+
 def _read(record: Mapping[str, Any], dial: Dial) -> _Told:
     """Return a record as values; raise one of `_UNREADABLE`."""
-    known = [
-        (
-            {
-                channel: Belief(Kind(kind), None if since is None else dial.read(since))
-                for channel, kind, since in beliefs
-            },
-            tuple(map(str, owed)),
-            int(steps),
-        )
-        for beliefs, owed, steps in record.get("beliefs", ())
-    ]
-
-    def alert(
-        name: str | None, number: int, since: int | None, cause: str | None, episode: int, words: str = ""
-    ) -> _ToldAlert:
-        begun = None if since is None else dial.read(since)
-        return _ToldAlert(
-            name, *known[number], begun, None if cause is None else Cause(cause), int(episode), str(words)
-        )
-
+    known = [_read_beliefs(each, dial) for each in record.get("beliefs", ())]
     spoke = record.get("spoke")
     return _Told(
         key=tuple(map(str, record["key"])),
@@ -197,20 +182,31 @@ def _read(record: Mapping[str, Any], dial: Dial) -> _Told:
         digested=set(record.get("digested", ())),
         through={str(channel): int(revision) for channel, revision in record.get("through", {}).items()},
         alerts=[
-            (
-                _About(
-                    about["rule"],
-                    about["service"],
-                    Severity(about["severity"]),
-                    about["source"],
-                    about["labels"],
-                    about.get("per", ""),
-                ),
-                [alert(*each) for each in alerts],
-            )
+            (_read_about(about), [_read_alert(each, known, dial) for each in alerts])
             for about, alerts in record.get("alerts", ())
         ],
     )
+
+
+def _read_beliefs(row: Iterable[Any], dial: Dial) -> _Beliefs:
+    beliefs, owed, steps = row
+    known = {
+        channel: Belief(Kind(kind), None if since is None else dial.read(since)) for channel, kind, since in beliefs
+    }
+    return known, tuple(map(str, owed)), int(steps)
+
+
+def _read_about(about: Mapping[str, Any]) -> _About:
+    severity, per = Severity(about["severity"]), about.get("per", "")
+    return _About(about["rule"], about["service"], severity, about["source"], about["labels"], per)
+
+
+def _read_alert(row: Sequence[Any], known: Sequence[_Beliefs], dial: Dial) -> _ToldAlert:
+    name, number, since, cause, episode, *words = row
+    beliefs, owed, steps = known[number]
+    begun = None if since is None else dial.read(since)
+    why = None if cause is None else Cause(cause)
+    return _ToldAlert(name, beliefs, owed, steps, begun, why, int(episode), str(words[0]) if words else "")
 
 
 class Judged(NamedTuple):
