@@ -12,6 +12,7 @@ spent: its document is not needed any more.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,6 +32,9 @@ _log = structlog.get_logger("alertd")
 
 _SAME_MOMENT = 1.0
 """Seconds by which two accounts of one moment may differ: documents show them with less precision."""
+
+_CLOCKS_DIFFER = timedelta(seconds=5)
+"""By how much the clock of who asked to forget may be behind."""
 
 
 class People:
@@ -172,7 +176,7 @@ class People:
             target = forget.service if forget.instance is None else f"{forget.service}/{forget.instance}"
             _log.info("forgetting what is gone, as asked", target=target, by=forget.by)
             self._obeyed.add(forget.id)
-            self._do(self._engine.forget(forget.service, forget.instance, now))
+            self._do(self._engine.forget(forget.service, forget.instance, now, forget.at + _CLOCKS_DIFFER))
         self._forgets.clear()
 
 

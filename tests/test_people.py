@@ -262,6 +262,14 @@ def test_each_request_is_obeyed_once(hall: Hall) -> None:
     assert story.at(5).told[-1] == "4 forgotten lost apache/a"
 
 
+def test_what_is_lost_after_the_request_was_not_meant(hall: Hall) -> None:
+    """It may be read much later: by a daemon that has just begun, or that was catching up."""
+    story = hall.then(hall.story.at(20).expire("apache/a").at(30))
+    hall.people.take(forget())
+    assert story.at(40).engine.counts["instances"] == 1
+    assert not any("forgotten" in line for line in story.told)
+
+
 def test_a_request_waits_until_what_happened_before_it_is_known(hall: Hall) -> None:
     """While services are caught up with, the instance may be gone in truth and there in the view."""
     hall.people.pause()

@@ -68,7 +68,11 @@ class Courier:
         if len(self._left) >= MOST_LEFT:
             raise DeliveryError(f"{len(self._left)} attempts before have no end yet")
         sender, self._sender = self._sender or self._build(), None
-        self._runner = _Runner(sender)
+        try:
+            self._runner = _Runner(sender)
+        except RuntimeError as error:  # as many threads as the system allows
+            self._sender = sender
+            raise DeliveryError(f"no thread is to be had for it: {error}") from None
         return self._runner
 
     def _leave(self, runner: _Runner) -> None:

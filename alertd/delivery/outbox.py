@@ -43,6 +43,9 @@ _log = structlog.get_logger("alertd.delivery")
 _LOOK_AGAIN = 60.0
 """Seconds after which what is too old, but being attempted, is looked at again."""
 
+_FIRST_CHANCE = 600.0
+"""Seconds that a notification has for its first attempt, however old it is: nobody was there to make one."""
+
 
 class Post(Protocol):
     """What carries notifications: a `Dispatcher`."""
@@ -197,6 +200,8 @@ class Outbox:
         for item, lost in read:
             if item.id not in self._shelf:
                 self._take_in(item)
+                if not item.was_attempted:
+                    item.give_up_at = max(item.give_up_at, now.mono + _FIRST_CHANCE)
                 for channel, label in lost:
                     self._bury(item, channel, label, "its target is no longer in the rules", now)
                     self._changed(name)

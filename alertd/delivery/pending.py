@@ -122,6 +122,11 @@ class Item:
         return [leg.channel for leg in self.legs if leg.channel != self.notification.channel]
 
     @property
+    def was_attempted(self) -> bool:
+        """Whether any of those who are still to be told was attempted, by any daemon."""
+        return any(stop.since is not None for leg in self.legs for stop in leg.stops.values())
+
+    @property
     def is_left(self) -> bool:
         """Whether anybody is still to be told."""
         return any(leg.stops for leg in self.legs)

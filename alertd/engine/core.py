@@ -45,6 +45,7 @@ from alertd.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from alertd.config.schema import Ruleset
     from alertd.engine.alert import LiveAlert
@@ -175,11 +176,15 @@ class Engine:
         self._wishes.end_ack(alert_id, now)
         return self._finish(now)
 
-    def forget(self, service: str, instance: str | None, now: Instant) -> list[Action]:
-        """Forget an instance that is gone, or (None) all of a service's; one that is there stays."""
+    def forget(self, service: str, instance: str | None, now: Instant, lost_by: datetime | None = None) -> list[Action]:
+        """Forget an instance that is gone, or (None) all of a service's; one that is there, or was `lost_by`, stays.
+
+        The latter is a moment of the wall clock: what went after that cannot have been meant.
+        """
         known = self._registry.services.get(service)
         for each in list(known.instances) if known is not None else ():
-            if not each.is_present and instance in (None, each.name):
+            is_meant = lost_by is None or (each.between or each.since).wall <= lost_by
+            if not each.is_present and instance in (None, each.name) and is_meant:
                 self._registry.forget(each, now)
         return self._finish(now)
 

@@ -162,8 +162,12 @@ class Desk:
         return {member.alert: None for members in found for member in members}
 
     def collect(self, now: Instant, extra: float) -> None:
-        """Let each channel be told all that there is to tell now as one digest, `extra` seconds after the last."""
-        last = max((group.news_due for group in self.groups.values()), default=now.mono)
+        """Let each channel be told all that there is to tell now as one digest, `extra` seconds after the last.
+
+        What is kept back for longer by its group's interval is told in its own time.
+        """
+        soon = (min(group.news_due, now.mono + group.route.group_wait) for group in self.groups.values())
+        last = max(soon, default=now.mono)
         for channel in self.router.channels:
             self.outlet(channel).collect(max(last, now.mono) + extra)
 

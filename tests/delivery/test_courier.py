@@ -124,6 +124,27 @@ def test_only_so_many_are_left_behind_at_a_time(works: Callable[[int], Works]) -
     wait_until(lambda: runners() == 0)
 
 
+def test_a_thread_that_cannot_be_had_is_tried_for_again(
+    works: Callable[[int], Works], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system allows no more of them; that is no fault of the letter's, and the sender stays."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    here = works(0)
+    courier = Courier(here.build)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(DeliveryError, match="can't start new thread") as caught:
+            courier.send(LETTER)
+    assert caught.value.recoverable
+    courier.send(LETTER)
+    assert [[each["id"] for each in target.received] for target in here.made] == [["n1"]]
+    courier.close()
+    wait_until(lambda: runners() == 0)
+
+
 def test_what_consists_of_several_requests_has_longer(works: Callable[[int], Works]) -> None:
     """Such as a message to many numbers, between which the provider wants pauses."""
     here = works(1)

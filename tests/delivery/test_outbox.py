@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from alertd.delivery.outbox import name_of
 from alertd.delivery.pending import Item
 from alertd.errors import NotUnderstood
-from alertd.model import Entry, Kind
+from alertd.model import Entry, Instant, Kind
 from tests.delivery.examples import lost_alert, notification
 from tests.delivery.outbox_world import World, rules
 
@@ -419,6 +420,23 @@ def test_the_last_hundred_are_remembered(world: World) -> None:
         world.attempt("sms #1", "HTTP 400", is_final=True)
     assert world.outbox.dead_letters.graves["sms", "sms #1"].count == 130
     assert [each.id for each in world.outbox.dead_letters.last][::99] == ["sms alert-30+1", "sms alert-129+1"]
+
+
+def test_what_nobody_was_there_to_attempt_has_its_first_chance() -> None:
+    """However old it is by then; what has been attempted before is given up as ever."""
+    world = World(rules({"ops": "mail", "mail": None, "sms": None}, give_up_after=3600.0), LABELS)
+    world.turn("ops", "h", "b")
+    world.turn("sms", "g", "a")
+    world.write_all()
+    world.attempt("ops #1", "HTTP 503")
+    world.hear()
+    world.write_all()
+    world.now = Instant(world.now.mono + 7200, world.now.wall + timedelta(hours=2))
+    world.begin()
+    world.pass_time(1)
+    assert {dead.id for dead in world.outbox.dead_letters.last} == {"ops b+1"}
+    world.attempt("sms #1")
+    assert world.books.told("sms #1") == ["sms a+1"]
 
 
 def test_what_is_too_old_is_given_up_also_behind_a_target_that_hangs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ from alertd.config.schema import Channel, Settings
 from alertd.delivery import render
 from alertd.model import AlertState, Cause, Kind
 from tests.engine.relay import Relay
-from tests.engine.story import Story, rule, seconds
+from tests.engine.story import Story, default_route, route, rule, seconds
 
 SERVICES = ("apache", "mail", "pay", "web")
 NAMES = tuple(f"{service}/{number}" for service in SERVICES for number in range(5))
+QUIET = Settings.model_validate({"flap": False, "storm": {"above": 1000}})
 LOST = rule("lost", "*")
 FEW = rule("few", "*", when={"instances": {"below": 3}})
 FIRED, ENDED = "firing alertd-registry alertd", "resolved alertd-registry alertd"
@@ -45,6 +46,17 @@ def about_services(tale: Story) -> list[str]:
 
 
 # --- suspicion -------------------------------------------------------------------------------------------------------
+
+
+def test_what_its_interval_keeps_back_holds_up_nobody() -> None:
+    """The digest of a doubt waits for what is told soon, not for a group that may speak in half an hour."""
+    routes = (route(match={"service": "slow"}, group_wait="5s", group_interval="30m"), default_route(group_wait="5s"))
+    tale = story(LOST, names=(*NAMES, "slow/a", "slow/b", "db/a"), routes=routes, settings=QUIET)
+    tale.fail("slow/a").at(110).fail("slow/b").at(200)
+    expire_one_by_one(tale, *NAMES[:13]).at(310).fail("db/a").at(340).up("db/a").at(2000)
+    assert [seconds(sent.at) for sent in tale.notifications if sent.kind is Kind.DIGEST] == [265.1]
+    assert [line for line in tale.told if "db/a" in line] == ["315 firing lost db/a", "345 resolved lost db/a"]
+    assert [line for line in tale.told if "slow" in line] == ["105 firing lost slow/a", "1905 firing lost slow/b"]
 
 
 def test_half_of_all_lost_at_once_is_one_message_about_the_registry() -> None:
