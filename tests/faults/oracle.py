@@ -74,6 +74,11 @@ class Verdict:
     slowest: str = ""
     complaints: list[str] = field(default_factory=list)
 
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was lost, and nothing wrong."""
+        return not self.lost and not self.wrong
+
     def add(self, other: Verdict) -> None:
         """Add what came out elsewhere."""
         self.made += other.made

@@ -69,7 +69,7 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         """Whether nothing was lost, and nothing wrong."""
-        return not self.verdict.lost and not self.verdict.wrong
+        return self.verdict.is_good
 
     def row(self) -> str:
         """Return its row of the table."""

@@ -264,8 +264,9 @@ class Stage:
         """Wait until all is told that has to be, and a little longer, and return the verdict."""
         deadline = time.monotonic() + self.setup.patience
         self.settle()
-        while self._judge().lost and time.monotonic() < deadline:
-            time.sleep(0.5)  # what is over as well may still be on its way
+        time.sleep(QUIET)
+        while not self._judge().is_good and time.monotonic() < deadline:
+            time.sleep(0.5)  # what is over as well may still be on its way, or what came after an end that has arrived
         time.sleep(QUIET)
         self.driver.check()
         verdict = self._judge()
