@@ -25,7 +25,7 @@ def check_references(sections: Sections) -> list[Problem]:
     mentions = list(_channels_named(sections))
     problems = _unknown("channel", mentions, known)
     problems += _unknown("window", _windows_named(sections), set(sections.windows))
-    problems += _circles(sections)
+    problems += list(_circles(sections)) or _told_anyway(sections)
     if _default_route_chooses(sections):
         problems += _unused(sections, {scalar.text for scalar in mentions})
     return problems
@@ -63,6 +63,25 @@ def _unknown(kind: str, named: Iterator[Scalar] | list[Scalar], known: set[str])
         for scalar in named
         if scalar.text not in known
     ]
+
+
+def _told_anyway(sections: Sections) -> Iterator[Problem]:
+    """Warn of each fallback that is told the same by itself, and so twice when the channel fails."""
+    routes = [
+        (route.place, {scalar.text for scalar in texts_of(value_of(route, "channels"))}) for route in _routes(sections)
+    ]
+    chooses = _default_route_chooses(sections)
+    for name, (_, node) in sections.channels.items():
+        for fallback in texts_of(value_of(node, "fallback")):
+            place = next((place for place, told in routes if {name, fallback.text} <= told), None)
+            if place is not None or (not chooses and fallback.text in sections.channels):
+                how = (
+                    f"by the route at {place}"
+                    if place is not None
+                    else "of everything, as no default route has `channels`"
+                )
+                message = f"{quote(fallback.text)} is told {how}; it is told twice when {quote(name)} fails"
+                yield Problem(fallback.place, message, is_warning=True)
 
 
 def _circles(sections: Sections) -> Iterator[Problem]:

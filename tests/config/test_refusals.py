@@ -183,6 +183,18 @@ def test_elsewhere(folder: Folder, line: str, said: str) -> None:
     assert any(problem.startswith(f"rules/a.yaml:5:{said}") for problem in problems), problems
 
 
+def test_a_fallback_that_is_told_anyway(folder: Folder) -> None:
+    """It would be told twice; where a route chooses others, or it is nobody's but the fallback, all is well."""
+    channels = "channels: {a: {urls: json://h, fallback: b}, b: {urls: json://h, fallback: log}}\n"
+    twice = 'warning: "b" is told %s; it is told twice when "a" fails'
+    folder.write(RULE + channels)
+    assert folder.problems() == [f"rules/a.yaml:5:42: {twice % 'of everything, as no default route has `channels`'}"]
+    folder.write(RULE + channels + "routes: [{match: {rule: x}, channels: [a, b]}, {default: true, channels: [a]}]\n")
+    assert f"rules/a.yaml:5:42: {twice % 'by the route at rules/a.yaml:6:10'}" in folder.problems()
+    folder.write(RULE + channels + "routes: [{default: true, channels: [a]}]\n")
+    assert folder.problems() == []
+
+
 def test_circles_of_fallbacks(folder: Folder) -> None:
     """Told once, at the fallback of the first in the circle; who is its own fallback is a circle too."""
     folder.write(
