@@ -63,6 +63,7 @@ class Dispatcher:
         for identity, spec in wanted.items():
             lane = self._lanes[identity]
             lane.label = spec.label
+            lane.keep_to(spec.channel.rate)
             lane.follow(Lettering(ruleset.settings, spec.channel.templates))
         for lane in gone:
             _log.info("a target is no longer in the rules", target=lane.label, queued=lane.status().queued)
@@ -150,11 +151,11 @@ class _Spec:
 
 
 def _targets(ruleset: Ruleset) -> Iterator[tuple[Hashable, _Spec]]:
-    """Yield all targets, each with what makes it the same one after a reload: all but its position and wording."""
+    """Yield all targets, each with what makes it the same one after a reload: its channel and address."""
     seen: Counter[Hashable] = Counter()
     for name, each in ruleset.channels.items():
         for position, target in enumerate(channel.targets_of(each), 1):
-            identity = (name, _address(target), each.rate)
+            identity = (name, _address(target))
             seen[identity] += 1
             yield (identity, seen[identity]), _Spec(name, channel.label_of(name, position, target), each, target)
     if LOG_CHANNEL not in ruleset.channels:

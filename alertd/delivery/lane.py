@@ -24,6 +24,7 @@ import structlog
 from alertd.config.schema import Settings, Templates
 from alertd.delivery import render
 from alertd.delivery.courier import ENDS_WITHIN
+from alertd.delivery.pace import Pace
 from alertd.delivery.step import Step
 from alertd.errors import DeliveryError
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from alertd.config.schema import Rate
     from alertd.delivery.courier import Courier
     from alertd.delivery.letter import Diversion, Letter
-    from alertd.delivery.pace import Pace
     from alertd.model import Instant, Notification
 
     Clock = Callable[[], Instant]
@@ -206,6 +207,12 @@ class Lane:
         self._lettering = lettering
         if self._thread.ident is None:
             self._thread.start()
+
+    def keep_to(self, rate: Rate | None) -> None:
+        """Send at a channel's `rate` from now on, what waits for the last one included."""
+        with self._changed:
+            self._pace.become(Pace.of(rate, self._courier.seconds_apart))
+            self._changed.notify_all()
 
     def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
         """Queue a notification, by `diversion` for another channel; what is queued already is so once."""
