@@ -49,10 +49,11 @@ class Box(Protocol):
 class Stop:
     """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon.
 
-    `is_claimed` says that another daemon's attempt is under way there: it may yet be taken.
+    `is_claimed` says that another daemon's attempt is under way there: it may yet be taken. Where the box is that of an
+    address that is gone, `heir` is where what is not taken there goes on to.
     """
 
-    __slots__ = ("attempts", "box", "error", "is_claimed", "is_handed", "since")
+    __slots__ = ("attempts", "box", "error", "heir", "is_claimed", "is_handed", "since")
 
     def __init__(self, box: Box, attempts: int = 0, since: datetime | None = None, error: str = "") -> None:
         self.box = box
@@ -60,6 +61,12 @@ class Stop:
         self.since = since
         self.error = error
         self.is_handed = self.is_claimed = False
+        self.heir: Box | None = None
+
+    def content(self) -> list[Any]:
+        """Return what a document holds of it."""
+        box = self.heir or self.box
+        return [box.label, self.attempts, _stamp(self.since), self.error]
 
 
 class Leg:
@@ -80,8 +87,7 @@ class Leg:
 
     def content(self) -> dict[str, Any]:
         """Return what a document holds of it."""
-        left = [[stop.box.label, stop.attempts, _stamp(stop.since), stop.error] for stop in self.stops.values()]
-        content: dict[str, Any] = {"channel": self.channel, "left": left}
+        content: dict[str, Any] = {"channel": self.channel, "left": [stop.content() for stop in self.stops.values()]}
         if self.is_settled:
             content["settled"] = True
         if self.diversion is not None:

@@ -48,6 +48,14 @@ class Desk:
         self.dirty[self.outbox.decide(notification)] = None
         self.write()
 
+    def follow(self, ruleset: Ruleset) -> None:
+        """Go by other rules."""
+        change = self.post.prepare(ruleset)
+        self.post.switch(change)
+        self.outbox.follow(ruleset, change.heirs)
+        self.post.retire(change)
+        self.write()
+
     def write(self) -> None:
         """Write what is to be written."""
         for name in list(self.dirty):
@@ -182,3 +190,77 @@ def test_a_message_in_anothers_place_says_so_first(
     assert lines[0] == "for ops: hook #1 webhook did not take it (HTTP 400 Bad Request: no)"
     assert lines[-1] == "id n1"
     assert desk.outbox.dead_letters.last[0].why == "HTTP 400 Bad Request: no"
+
+
+def ops_at(*urls: str) -> Ruleset:
+    """Return rules in which `ops` has these targets and no fallback."""
+    channel = Channel(targets=tuple(Target(url=SecretStr(url), place=PLACE) for url in urls))
+    return Ruleset(settings=PROD, channels={"ops": channel})
+
+
+def ids_at(box: HttpInbox) -> list[str]:
+    """Return the last lines of what an inbox took, which bear the ids."""
+    return [got["message"].splitlines()[-1] for got in box.received if got["status"] == 200]
+
+
+@pytest.mark.parametrize("path", ["/corrected", "?format=text"])
+def test_a_corrected_url_gets_what_waited_for_the_wrong_one(
+    boxes: tuple[HttpInbox, HttpInbox], stack: ExitStack, path: str
+) -> None:
+    """A firing, and only then its end; at the wrong one nothing more is tried."""
+    wrong, right = boxes
+    wrong.default = Answer(401, (("Retry-After", "60"),))
+    desk = open_desk(stack, ops_at(wrong.url), {})
+    at = now()
+    desk.tell(notification(id="n1", at=at))
+    desk.work_until(wrong, 1, status=401)
+    desk.tell(notification(id="n2", at=at))
+    desk.follow(ops_at(right.url + path))
+    desk.work_until(right, 2)
+    desk.tell(resolved(id="n3", at=at))
+    desk.work_until_empty()
+    assert ids_at(right) == ["id n1", "id n2", "id n3"]
+    assert len(wrong.received) == 1
+    assert list(desk.outbox.dead_letters.last) == []
+
+
+def test_a_target_of_another_schema_takes_the_place_and_one_that_goes_on_does_not(
+    boxes: tuple[HttpInbox, HttpInbox], stack: ExitStack
+) -> None:
+    """The second target of two moves up to the first place: it was told itself, and the first is tried once more."""
+    wrong, right = boxes
+    desk = open_desk(stack, ops_at(wrong.url, right.url), {})
+    desk.tell(notification(id="n1", at=now()))
+    desk.work_until(right, 1)
+    desk.follow(ops_at(right.url))
+    desk.work_until_empty()
+    assert ids_at(right) == ["id n1"]
+    assert [letter.target for letter in desk.outbox.dead_letters.last] == ["ops #1 json"]
+    right.default = DOWN
+    desk.tell(notification(id="n2", at=now()))
+    desk.work_until(right, 1, status=503)
+    right.default = Answer()
+    desk.follow(ops_at(f"gotify://127.0.0.1:{right.port}/token"))
+    desk.work_until_empty()
+    assert ids_at(right)[-1] == "id n2"
+
+
+def test_what_is_taken_at_the_old_url_after_a_reload_counts(
+    boxes: tuple[HttpInbox, HttpInbox], stack: ExitStack
+) -> None:
+    """Its end goes to the new one, behind it."""
+    slow, right = boxes
+    slow.default = Answer(hang=True)
+    desk = open_desk(stack, ops_at(slow.url), {})
+    at = now()
+    desk.tell(notification(id="n1", at=at))
+    slow.wait_for_count(1)
+    desk.follow(ops_at(right.url))
+    desk.tell(resolved(id="n2", at=at))
+    for _ in range(5):
+        desk.listen()
+    assert right.received == []
+    slow.ended.set()
+    desk.work_until_empty()
+    assert ids_at(right) == ["id n2"]
+    assert list(desk.outbox.dead_letters.last) == []
