@@ -92,6 +92,7 @@ class Flight:
     channel: str
     target: str
     lane: int
+    digest: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ class Lane:
         self.number = next(_numbers)
         self.channel = channel
         self.label = label
+        self.digest = ""
         self._lettering = Lettering(Settings(), Templates())
         self._courier = courier
         self._pace = pace
@@ -282,7 +284,7 @@ class Lane:
             is_letter = self._current is not None and self._current.is_free
             if not self._in_flight or is_letter:
                 return None
-            return Flight(self._in_flight, self.channel, self.label, self.number)
+            return Flight(self._in_flight, self.channel, self.label, self.number, self.digest)
 
     def retire(self) -> None:
         """Try what is queued once, then end."""

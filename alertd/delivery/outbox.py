@@ -280,12 +280,11 @@ class Outbox:
 
     # --- what another daemon is still sending ------------------------------------------------------------------------
 
-    def stop_at(self, notification: str, channel: str, target: str) -> Stop | None:
-        """Return the stop at a target that is still to be told, by what documents call it."""
+    def stop_at(self, notification: str, channel: str, target: str, digest: str = "") -> Stop | None:
+        """Return the stop at a target that is still to be told, by what claims call it, and by its digest if known."""
         item = self._shelf.get(notification)
         leg = item.leg_to(channel) if item is not None else None
-        stops = leg.stops.values() if leg is not None else ()
-        return next((stop for stop in stops if stop.box.label == target), None)
+        return leg.stop_at(target, digest) if leg is not None else None
 
     # --- what comes back ---------------------------------------------------------------------------------------------
 

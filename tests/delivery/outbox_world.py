@@ -36,6 +36,7 @@ class FakeBox:
         self.number = FakeBox.numbers
         self.channel = channel
         self.label = label
+        self.digest = ""
         self.queue: list[tuple[Notification, Diversion | None]] = []
         self.is_sending = self.is_recalled = self.is_retired = False
         self.attempts = 0
