@@ -46,9 +46,10 @@ class Claims:
         spent = []
         for name, content in contents.items():
             holding = _keys(content.get("held"))
+            digests = {(channel, label): digest for channel, label, digest in _keys(content.get("targets"))}
             for key in _keys(content.get("taken")):
-                self._note_taken(key, now)
-            stops = {key: self._outbox.stop_at(*key) for key in holding}
+                self._note_taken(key, digests.get(key[1:], ""), now)
+            stops = {key: self._outbox.stop_at(*key, digests.get(key[1:], "")) for key in holding}
             held |= {key: stop for key, stop in stops.items() if stop is not None}
             if not holding:
                 spent.append(name)
@@ -72,9 +73,9 @@ class Claims:
             if stop.box.number not in boxes:
                 stop.box.hold(is_held=False)
 
-    def _note_taken(self, key: Key, now: Instant) -> None:
+    def _note_taken(self, key: Key, digest: str, now: Instant) -> None:
         notification, channel, target = key
-        stop = self._outbox.stop_at(*key)
+        stop = self._outbox.stop_at(*key, digest)
         if stop is not None:
             stop.box.withdraw(notification)
             _log.info("delivered by the last speaker", id=notification, target=target)

@@ -5,7 +5,8 @@ begins no more attempts, says below `claims/` which notifications are under way 
 at once. That one tells all others, but leaves these targets alone until it reads how it ended there: what was taken is
 told no more, what was not is told again.
 
-A claim is `{"held": [[id, channel, target], …], "taken": [the same, …]}`. It lies under a lease of 5 s, so that one
+A claim is `{"held": [[id, channel, target], …], "taken": [the same, …], "targets": [[channel, target, digest], …]}`,
+the digests being those by which letters know their targets. It lies under a lease of 5 s, so that one
 that dies meanwhile holds up nobody for longer. At its end, nothing held, what was taken is left without a lease: where
 nobody leads, the next daemon reads it, be it days later. Whoever leads deletes it once that is noted in the outbox.
 
@@ -56,6 +57,7 @@ class Claim:
         self._held = {
             (each.notification, each.lane): (each.notification, each.channel, each.target) for each in flights
         }
+        self._targets = [(each.channel, each.target, each.digest) for each in flights if each.digest]
         self._taken: list[Key] = []
         self._lease = 0
         self._key = b""
@@ -98,7 +100,7 @@ class Claim:
             await self._client.lease_revoke(self._lease)
 
     def _content(self) -> bytes:
-        return document.encode({"held": list(self._held.values()), "taken": self._taken})
+        return document.encode({"held": list(self._held.values()), "taken": self._taken, "targets": self._targets})
 
     async def _write(self, operation: Any) -> None:
         """Write, unless the claim has ended already."""

@@ -69,10 +69,12 @@ class Post:
         self.outbox = Outbox(self._dispatcher, ruleset, self._listeners.changed)
 
     async def follow(self, ruleset: Ruleset) -> None:
-        """Follow new rules."""
+        """Follow new rules; nothing is decided between the targets' change and the outbox's."""
         if self._dispatcher is not None:
-            await asyncio.to_thread(self._dispatcher.apply, ruleset)
-            self.outbox.follow(ruleset)
+            change = await asyncio.to_thread(self._dispatcher.prepare, ruleset)
+            self._dispatcher.switch(change)
+            self.outbox.follow(ruleset, change.heirs)
+            self._dispatcher.retire(change)
 
     def pause(self) -> None:
         """Begin no more attempts to tell notifications."""

@@ -7,6 +7,8 @@ lane's thread: an asyncio listener passes `call_soon_threadsafe`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from alertd.delivery.sender import LOG_CHANNEL, LogSender, Sender, UnusableSende
 from alertd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Mapping
 
     from alertd.config.schema import Ruleset
     from alertd.delivery.letter import Letter
@@ -46,25 +48,38 @@ class Dispatcher:
 
     def apply(self, ruleset: Ruleset) -> None:
         """Follow a new ruleset: unchanged targets keep their queues, removed ones try what they have once more."""
+        change = self.prepare(ruleset)
+        self.switch(change)
+        self.retire(change)
+
+    def prepare(self, ruleset: Ruleset) -> Change:
+        """Build the lanes that a new ruleset brings, which takes a while; nothing changes before `switch`."""
         wanted = dict(_targets(ruleset))
         with self._guard:
-            kept = {identity: lane for identity, lane in self._lanes.items() if identity in wanted}
-        fresh = {
-            identity: Lane(spec.name, spec.label, *_equip(spec, self._wiring), self._wiring)
+            before = dict(self._lanes)
+        lanes = {
+            identity: before.get(identity) or Lane(spec.name, spec.label, *_equip(spec, self._wiring), self._wiring)
             for identity, spec in wanted.items()
-            if identity not in kept
         }
+        gone = tuple(lane for identity, lane in before.items() if identity not in wanted)
+        return Change(ruleset, wanted, lanes, gone, _heirs(list(before.values()), list(lanes.values())))
+
+    def switch(self, change: Change) -> None:
+        """Go by a new ruleset from now on; the lanes that are gone go on until `retire`."""
         with self._guard:
-            gone = [lane for identity, lane in self._lanes.items() if identity not in wanted]
-            self._retired = [lane for lane in self._retired if not lane.has_ended] + gone
-            self._lanes = {identity: kept.get(identity) or fresh[identity] for identity in wanted}
-            for lane in fresh.values():
+            self._retired = [lane for lane in self._retired if not lane.has_ended] + list(change.gone)
+            self._lanes = dict(change.lanes)
+            for lane in self._lanes.values():
                 lane.pause(is_paused=self._is_paused)
-        for identity, spec in wanted.items():
-            lane = self._lanes[identity]
-            lane.label = spec.label
-            lane.follow(Lettering(ruleset.settings, spec.channel.templates))
-        for lane in gone:
+        for identity, spec in change.wanted.items():
+            lane = change.lanes[identity]
+            lane.label, lane.digest = spec.label, _digest(spec.name, identity)
+            lane.keep_to(spec.channel.rate)
+            lane.follow(Lettering(change.ruleset.settings, spec.channel.templates))
+
+    def retire(self, change: Change) -> None:
+        """Let the lanes that are gone try what they still have once more, and end."""
+        for lane in change.gone:
             _log.info("a target is no longer in the rules", target=lane.label, queued=lane.status().queued)
             lane.retire()
 
@@ -149,16 +164,53 @@ class _Spec:
     target: Target | Webhook | None
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A reload: the lanes from now on, those that are gone, and by their numbers which new ones have their places."""
+
+    ruleset: Ruleset
+    wanted: Mapping[Hashable, _Spec]
+    lanes: Mapping[Hashable, Lane]
+    gone: tuple[Lane, ...]
+    heirs: Mapping[int, Lane]
+
+
+def _heirs(before: list[Lane], after: list[Lane]) -> dict[int, Lane]:
+    """Return the new lane in the place of each that is gone, by its number: in the same channel, at the same position.
+
+    So it has the same label too, but for the schema. A lane that goes on is nobody's heir: it was told itself.
+    """
+    fresh = {place: lane for place, lane in _placed(after) if lane not in before}
+    return {lane.number: fresh[place] for place, lane in _placed(before) if lane not in after and place in fresh}
+
+
+def _placed(lanes: list[Lane]) -> Iterator[tuple[tuple[str, int], Lane]]:
+    """Yield lanes with channel and position there, counted from 1."""
+    seen: Counter[str] = Counter()
+    for lane in lanes:
+        seen[lane.channel] += 1
+        yield (lane.channel, seen[lane.channel]), lane
+
+
 def _targets(ruleset: Ruleset) -> Iterator[tuple[Hashable, _Spec]]:
-    """Yield all targets, each with what makes it the same one after a reload: all but its position and wording."""
+    """Yield all targets, each with what makes it the same one after a reload: its channel and address."""
     seen: Counter[Hashable] = Counter()
     for name, each in ruleset.channels.items():
         for position, target in enumerate(channel.targets_of(each), 1):
-            identity = (name, _address(target), each.rate)
+            identity = (name, _address(target))
             seen[identity] += 1
             yield (identity, seen[identity]), _Spec(name, channel.label_of(name, position, target), each, target)
     if LOG_CHANNEL not in ruleset.channels:
         yield LOG_CHANNEL, _Spec(LOG_CHANNEL, LOG_CHANNEL, Channel(targets=()), None)
+
+
+def _digest(name: str, identity: Hashable) -> str:
+    """Return what documents know a target by, from daemon to daemon: 12 hex digits, which name no address.
+
+    Who reads them can try out whether a guess is right, so they lie beside letters only, and are not to be logged.
+    """
+    told = json.dumps(["alertd target", name, identity])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _address(target: Target | Webhook) -> Hashable:

@@ -24,6 +24,7 @@ import structlog
 from alertd.config.schema import Settings, Templates
 from alertd.delivery import render
 from alertd.delivery.courier import ENDS_WITHIN
+from alertd.delivery.pace import Pace
 from alertd.delivery.step import Step
 from alertd.errors import DeliveryError
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from alertd.config.schema import Rate
     from alertd.delivery.courier import Courier
     from alertd.delivery.letter import Diversion, Letter
-    from alertd.delivery.pace import Pace
     from alertd.model import Instant, Notification
 
     Clock = Callable[[], Instant]
@@ -91,6 +92,7 @@ class Flight:
     channel: str
     target: str
     lane: int
+    digest: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ class Lane:
         self.number = next(_numbers)
         self.channel = channel
         self.label = label
+        self.digest = ""
         self._lettering = Lettering(Settings(), Templates())
         self._courier = courier
         self._pace = pace
@@ -206,6 +209,12 @@ class Lane:
         self._lettering = lettering
         if self._thread.ident is None:
             self._thread.start()
+
+    def keep_to(self, rate: Rate | None) -> None:
+        """Send at a channel's `rate` from now on, what waits for the last one included."""
+        with self._changed:
+            self._pace.become(Pace.of(rate, self._courier.seconds_apart))
+            self._changed.notify_all()
 
     def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
         """Queue a notification, by `diversion` for another channel; what is queued already is so once."""
@@ -275,7 +284,7 @@ class Lane:
             is_letter = self._current is not None and self._current.is_free
             if not self._in_flight or is_letter:
                 return None
-            return Flight(self._in_flight, self.channel, self.label, self.number)
+            return Flight(self._in_flight, self.channel, self.label, self.number, self.digest)
 
     def retire(self) -> None:
         """Try what is queued once, then end."""

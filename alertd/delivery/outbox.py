@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from alertd.delivery import coalesce
+from alertd.delivery import coalesce, succession
 from alertd.delivery.dead import DeadLetter, DeadLetters
 from alertd.delivery.letter import Diversion
 from alertd.delivery.pending import Box, Item, Leg, Stop, read_item
@@ -31,7 +31,7 @@ from alertd.errors import NotUnderstood
 from alertd.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from alertd.config.schema import Ruleset
@@ -89,11 +89,18 @@ class Outbox:
         """Return what is still to be told, the first first."""
         return [item.notification for item in self._in_order()]
 
-    def follow(self, ruleset: Ruleset) -> None:
-        """Follow new rules, once the dispatcher does; what waits for a target that is gone is tried there once more."""
+    def follow(self, ruleset: Ruleset, heirs: Mapping[int, Box]) -> None:
+        """Follow new rules with the dispatcher, before it retires lanes: what waits where one is gone goes to its heir.
+
+        `heirs` are by the numbers of those that are gone.
+        """
         self._channels = ruleset.channels
         self._give_up_after = ruleset.settings.give_up_after
         self._forget_unwanted()
+        self._held_up |= {item.id: item for item in succession.follow(self._shelf, heirs, self._changed)}
+        for number in filter(self._shelf.is_box_idle, heirs):
+            self._troubles.forget(number)
+        self._hand_over_held()
 
     # --- on the way out ----------------------------------------------------------------------------------------------
 
@@ -170,6 +177,9 @@ class Outbox:
                 self._held_up[item.id] = item
                 continue
             for stop in fresh:
+                if succession.is_awaited(self._shelf, item, stop):
+                    self._held_up[item.id] = item
+                    continue
                 stop.is_handed = True
                 stop.box.submit(item.notification, leg.diversion)
 
@@ -275,12 +285,11 @@ class Outbox:
 
     # --- what another daemon is still sending ------------------------------------------------------------------------
 
-    def stop_at(self, notification: str, channel: str, target: str) -> Stop | None:
-        """Return the stop at a target that is still to be told, by what documents call it."""
+    def stop_at(self, notification: str, channel: str, target: str, digest: str = "") -> Stop | None:
+        """Return the stop at a target that is still to be told, by what claims call it, and by its digest if known."""
         item = self._shelf.get(notification)
         leg = item.leg_to(channel) if item is not None else None
-        stops = leg.stops.values() if leg is not None else ()
-        return next((stop for stop in stops if stop.box.label == target), None)
+        return leg.stop_at(target, digest) if leg is not None else None
 
     # --- what comes back ---------------------------------------------------------------------------------------------
 
@@ -288,7 +297,9 @@ class Outbox:
         """Take note of how it ended with a notification at a target; also what is not the outbox's own counts there."""
         item = self._shelf.get(delivery.notification)
         found = item.find(delivery.lane) if item is not None else None
-        if item is not None and found is not None:
+        if item is not None and found is not None and found[1].heir is not None and not delivery.ok:
+            self._go_on(item, *found)
+        elif item is not None and found is not None:
             leg, _ = found
             leg.is_settled = leg.is_settled or delivery.ok
             if not delivery.ok:
@@ -317,10 +328,20 @@ class Outbox:
         """Count a failed attempt, and look again whether something later says it all."""
         stop.attempts += 1
         stop.error = error
-        if coalesce.is_told_later(self._shelf, item, stop.box.number):
+        if stop.heir is not None and succession.is_free(item, stop):
+            self._go_on(item, leg, stop)
+        elif coalesce.is_told_later(self._shelf, item, stop.box.number):
             coalesce.withdraw(self._shelf, item, stop.box.number, self._changed)
         elif stop.attempts <= FAILURES and self._fallback_of(leg.channel) is not None:
             self._changed(item.name)
+
+    def _go_on(self, item: Item, leg: Leg, stop: Stop) -> None:
+        """Let a stop go on to its heir, since it was not taken at the address that is gone."""
+        succession.move(self._shelf, item, leg, stop)
+        self._changed(item.name)
+        self._held_up[item.id] = item
+        if coalesce.is_told_later(self._shelf, item, stop.box.number):
+            coalesce.withdraw(self._shelf, item, stop.box.number, self._changed)
 
     def trouble_of(self, number: int) -> Trouble | None:
         """Return what is wrong with a target that is stuck."""

@@ -12,7 +12,7 @@ _BURST = 10
 
 
 class Pace:
-    """A bucket of `burst` tokens that gains one every `seconds_apart`; not shared between threads."""
+    """A bucket of `burst` tokens that gains one every `seconds_apart`; used under its lane's lock."""
 
     def __init__(self, burst: int, seconds_apart: float) -> None:
         """Begin with a full bucket; 0 seconds apart is no limit."""
@@ -27,6 +27,11 @@ class Pace:
         if rate is not None:
             return cls(rate.count, rate.seconds / rate.count)
         return cls(_BURST, seconds_apart)
+
+    def become(self, other: Pace) -> None:
+        """Go on at another's pace; what was taken counts there, up to a bucket that is just empty."""
+        self._burst, self._apart = other._burst, other._apart
+        self._spent = min(self._spent, self._burst)
 
     def take(self, now: float) -> float:
         """Take a token at the monotonic time `now` and return 0, or return the seconds until there is one."""

@@ -4,11 +4,14 @@ A notification goes to its own channel, and where that fails, to the channel's f
 each target of a leg that has not taken it is a *stop*. Pure: who moves it along is the `Outbox`. As stored, an item is
 `{"letter": …, "to": [leg, …], "number": …}`, a leg `{"channel", "left": [[label, attempts, since, error], …]}`, for a
 fallback with `"for": [channel, target, since, error]`, why it is told; times are RFC 3339. What needs no more telling
-is left out.
+is left out. A leg's `"targets"` are digests of addresses: of those that are left, in their order, then of those that
+are done with. A target is found by its digest, or by its label where none has that and the label's is no other of them;
+an older alertd wrote no digests, and passes over them.
 """
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alertd import document
@@ -36,6 +39,10 @@ class Box(Protocol):
     def label(self) -> str:
         """What people call the target now, and documents keep."""
 
+    @property
+    def digest(self) -> str:
+        """What documents know the target by, wherever in its channel it is; empty if by its label alone."""
+
     def submit(self, notification: Notification, diversion: Diversion | None = None) -> None:
         """Queue a notification."""
 
@@ -49,10 +56,11 @@ class Box(Protocol):
 class Stop:
     """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon.
 
-    `is_claimed` says that another daemon's attempt is under way there: it may yet be taken.
+    `is_claimed` says that another daemon's attempt is under way there: it may yet be taken. Where the box is that of an
+    address that is gone, `heir` is where what is not taken there goes on to.
     """
 
-    __slots__ = ("attempts", "box", "error", "is_claimed", "is_handed", "since")
+    __slots__ = ("attempts", "box", "digest", "error", "heir", "is_claimed", "is_handed", "since")
 
     def __init__(self, box: Box, attempts: int = 0, since: datetime | None = None, error: str = "") -> None:
         self.box = box
@@ -60,16 +68,25 @@ class Stop:
         self.since = since
         self.error = error
         self.is_handed = self.is_claimed = False
+        self.heir: Box | None = None
+        self.digest = box.digest
+        """What the daemon that decided it, or left it, knew the target by."""
+
+    def content(self) -> list[Any]:
+        """Return what a document holds of it."""
+        box = self.heir or self.box
+        return [box.label, self.attempts, _stamp(self.since), self.error]
 
 
 class Leg:
     """One channel that a notification goes to, with those of its targets that are left, by their boxes' numbers.
 
     `is_settled` says that some target of it took the notification or is told the same by a later one, or that nobody
-    did and what was to follow from that was done; `refusal` is why the last one that gave up did not.
+    did and what was to follow from that was done; `refusal` is why the last one that gave up did not. `targets` are
+    digests of all that it had, be they left or not.
     """
 
-    __slots__ = ("channel", "diversion", "is_drafted", "is_durable", "is_settled", "refusal", "stops")
+    __slots__ = ("channel", "diversion", "is_drafted", "is_durable", "is_settled", "refusal", "stops", "targets")
 
     def __init__(self, channel: str, stops: Sequence[Stop], diversion: Diversion | None = None) -> None:
         self.channel = channel
@@ -77,11 +94,22 @@ class Leg:
         self.diversion = diversion
         self.is_drafted = self.is_durable = self.is_settled = False
         self.refusal: Diversion | None = None
+        self.targets = {stop.box.digest for stop in stops}
+
+    def stop_at(self, label: str, digest: str) -> Stop | None:
+        """Return the stop at a target by its digest, or by its label where either daemon knew nothing else."""
+        stops = self.stops.values()
+        same = (stop for stop in stops if digest and digest in (stop.digest, stop.box.digest))
+        called = (stop for stop in stops if stop.box.label == label and not (digest and stop.digest))
+        return next(same, None) or next(called, None)
 
     def content(self) -> dict[str, Any]:
         """Return what a document holds of it."""
-        left = [[stop.box.label, stop.attempts, _stamp(stop.since), stop.error] for stop in self.stops.values()]
-        content: dict[str, Any] = {"channel": self.channel, "left": left}
+        content: dict[str, Any] = {"channel": self.channel, "left": [stop.content() for stop in self.stops.values()]}
+        left = [(stop.heir or stop.box).digest for stop in self.stops.values()]
+        self.targets.update(left)
+        if any(self.targets):
+            content["targets"] = [*left, *sorted(self.targets.difference(left))]
         if self.is_settled:
             content["settled"] = True
         if self.diversion is not None:
@@ -170,11 +198,14 @@ def read_item(
 
 def _read_leg(stored: Any, boxes_of: Callable[[str], Sequence[Box]]) -> tuple[Leg, list[str]]:
     channel = str(stored["channel"])
-    boxes = {box.label: box for box in boxes_of(channel)}
+    boxes, targets = boxes_of(channel), [str(each) for each in stored.get("targets", ())]
     stops, gone = [], []
-    for label, attempts, since, error in stored["left"]:
-        if label in boxes:
-            stops.append(Stop(boxes[label], int(attempts), document.moment(since), str(error)))
+    for (label, attempts, since, error), digest in zip_longest(stored["left"], targets[: len(stored["left"])]):
+        box = _find(boxes, label, digest, targets)
+        if box is not None:
+            stop = Stop(box, int(attempts), document.moment(since), str(error))
+            stop.digest = digest or ""
+            stops.append(stop)
         else:
             gone.append(str(label))
     diversion = None
@@ -182,9 +213,17 @@ def _read_leg(stored: Any, boxes_of: Callable[[str], Sequence[Box]]) -> tuple[Le
         whose, target, since, error = stored["for"]
         diversion = Diversion(str(whose), str(target), document.moment(since), str(error))
     leg = Leg(channel, stops, diversion)
+    leg.targets.update(targets)
     leg.is_settled = bool(stored.get("settled"))
     leg.is_drafted = leg.is_durable = True
     return leg, gone
+
+
+def _find(boxes: Sequence[Box], label: str, digest: str | None, others: Sequence[str]) -> Box | None:
+    """Return the target with a digest, else that with a label, unless it is one of the others that were there then."""
+    same = (box for box in boxes if digest and box.digest == digest)
+    called = (box for box in boxes if box.label == label and box.digest not in others)
+    return next(same, None) or next(called, None)
 
 
 def _stamp(wall: datetime | None) -> str | None:

@@ -80,6 +80,10 @@ class Troubles:
         """Return when the next target will be stuck, in monotonic seconds."""
         return min((each.since.mono + PATIENCE for each in self._by_box.values() if not each.is_stuck), default=None)
 
+    def forget(self, number: int) -> None:
+        """Forget a target that is gone."""
+        self._by_box.pop(number, None)
+
     def clear(self) -> None:
         """Forget all."""
         self._by_box.clear()

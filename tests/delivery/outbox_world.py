@@ -36,8 +36,9 @@ class FakeBox:
         self.number = FakeBox.numbers
         self.channel = channel
         self.label = label
+        self.digest = ""
         self.queue: list[tuple[Notification, Diversion | None]] = []
-        self.is_sending = self.is_recalled = False
+        self.is_sending = self.is_recalled = self.is_retired = False
         self.attempts = 0
         self.begun: Instant | None = None
         self._world = world
@@ -49,6 +50,9 @@ class FakeBox:
             self.is_recalled = False
             return
         assert told.id not in self.ids, f"{told.id} is handed over twice"
+        if self.is_retired:
+            self._world.reports.append(self._delivery(told.id, 1, "its target is no longer in the rules"))
+            return
         self.queue.append((told, diversion))
 
     def withdraw(self, identifier: str) -> bool:
@@ -98,7 +102,10 @@ class FakeBox:
             self._world.books.enter(self.label, told, diversion)
         attempts = self.attempts + 1
         self._next()
-        return [Delivery(told.id, self.channel, self.label, not error, attempts, 0.0, error, self.number)]
+        return [self._delivery(told.id, attempts, error)]
+
+    def _delivery(self, identifier: str, attempts: int, error: str) -> Delivery:
+        return Delivery(identifier, self.channel, self.label, not error, attempts, 0.0, error, self.number)
 
     def _next(self) -> None:
         del self.queue[0]
@@ -181,6 +188,8 @@ class World:
         self.refusals: dict[tuple[str, str], str] = {}
         self.serial = 0
         self.boxes: list[FakeBox] = []
+        self.retired: list[FakeBox] = []
+        """Boxes of addresses that are gone, where something is under way."""
         self.dirty: dict[str, None] = {}
         self.late: dict[str, None] = {}
         self.begin()
@@ -188,6 +197,7 @@ class World:
     def begin(self) -> None:
         """Start a daemon: new lanes, and nothing in memory but what the store has."""
         self.reports.clear()
+        self.retired.clear()
         self.boxes = [FakeBox(name, label, self) for name, labels in self.labels.items() for label in labels]
         self.outbox = Outbox(self, self.ruleset, lambda name: self.dirty.update({name: None}))
         self.take_over()
@@ -203,7 +213,8 @@ class World:
         self.outbox.take_up(self.now)
 
     def lose(self) -> None:
-        """Lose leadership, and win it back after another has led; the lanes go on."""
+        """Lose leadership, and win it back after another has led; the lanes go on, but for those of addresses gone."""
+        self.retired.clear()
         self.outbox.recall()
         self.outbox.clear()
         self.take_over()
@@ -215,6 +226,24 @@ class World:
         self.outbox.take_up(self.now)
         self.dirty |= dict.fromkeys((*self.store, *self.outbox.contents()))
 
+    def change_address(self, label: str) -> None:
+        """Reload rules in which a target has another address; what is under way at the old one may still end.
+
+        But not what the outbox has given up meanwhile, since it was lost and won: that is as if its daemon had died.
+        """
+        old = self.box(label)
+        new = FakeBox(old.channel, label, self)
+        self.boxes[self.boxes.index(old)] = new
+        self.outbox.follow(self.ruleset, {old.number: new})
+        old.is_retired = True
+        stop = self.outbox.stop_at(old.ids[0], old.channel, label) if old.is_sending else None
+        self.retired += [old] if stop is not None and stop.heir is new else []
+
+    def end_retired(self, error: str = "") -> None:
+        """End the first of what is under way at an address that is gone."""
+        if self.retired:
+            self.reports += self.retired.pop(0).end(error)
+
     # --- the post, for the outbox ------------------------------------------------------------------------------------
 
     def lanes_of(self, channel: str) -> list[FakeBox]:
@@ -223,7 +252,7 @@ class World:
 
     def recall(self) -> None:
         """Take all back."""
-        for box in self.boxes:
+        for box in (*self.boxes, *self.retired):
             box.recall()
 
     def box(self, label: str) -> FakeBox:
@@ -359,6 +388,7 @@ class World:
         for name in list(self.late):
             self.release(name)
         for _ in range(10_000):
+            self.end_retired()
             self.hear()
             self.write_all()
             busy = next((box for box in self.boxes if box.queue), None)

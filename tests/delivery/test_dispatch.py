@@ -271,19 +271,31 @@ def test_a_removed_target_delivers_what_it_can(post: Dispatcher, listen: Callabl
     wait_until(lambda: [each.target for each in post.status()] == ["log"])
 
 
-def test_a_changed_address_or_rate_is_another_target(post: Dispatcher, inbox: HttpInbox) -> None:
-    """While other wording is not."""
+def test_a_changed_address_is_another_target(post: Dispatcher, inbox: HttpInbox) -> None:
+    """While other wording or another rate is not."""
     post.apply(ruleset({"ops": inbox.url}))
     submit(post, "n1")
     wait_until(lambda: post.status()[0].sent == 1)
     post.apply(ruleset({"ops": inbox.url}, send_resolved=False))
-    assert post.status()[0].sent == 1
     post.apply(ruleset({"ops": inbox.url}, rate=Rate(count=1, seconds=3600.0)))
+    assert post.status()[0].sent == 1
+    post.apply(ruleset({"ops": f"{inbox.url}/other"}))
     assert post.status()[0].sent == 0
-    submit(post, "n2")
-    submit(post, "n3")
-    inbox.wait_for(lambda received: any(each["message"].endswith("id n2") for each in received))
-    wait_until(lambda: (post.status()[0].sent, post.status()[0].queued) == (1, 1))
+
+
+def test_another_rate_holds_at_once_and_order_with_it(post: Dispatcher, inbox: HttpInbox, ends: Ends) -> None:
+    """What waits for the slow rate goes out with the quick one, and what comes after the reload behind it."""
+    post.apply(ruleset({"ops": inbox.url}, rate=Rate(count=1, seconds=3600.0)))
+    for identifier in ("n1", "n2", "n3"):
+        submit(post, identifier)
+    wait_until(lambda: post.status()[0].sent == 1)
+    post.apply(ruleset({"ops": inbox.url}, rate=Rate(count=20, seconds=60.0)))
+    submit(post, "n4")
+    assert [end.notification for end in ends.after(4)] == ["n1", "n2", "n3", "n4"]
+    assert [got["message"].splitlines()[-1] for got in inbox.received] == ["id n1", "id n2", "id n3", "id n4"]
+    post.apply(ruleset({"ops": inbox.url}, rate=Rate(count=1, seconds=3600.0)))
+    submit(post, "n5")
+    assert post.status()[0].queued == 1
 
 
 # --- leadership ------------------------------------------------------------------------------------------------------

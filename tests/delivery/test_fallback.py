@@ -217,7 +217,7 @@ def test_who_wants_no_end_is_not_told_one(world: World) -> None:
     """Nor is it remembered that it was told of the beginning."""
     ruleset = rules({"ops": "mail", "mail": "sms", "sms": None})
     quiet = Channel(fallback="sms", send_resolved=False)
-    world.outbox.follow(ruleset.model_copy(update={"channels": {**ruleset.channels, "mail": quiet}}))
+    world.outbox.follow(ruleset.model_copy(update={"channels": {**ruleset.channels, "mail": quiet}}), {})
     begin(world)
     fail(world, "ops #1")
     assert told(world, "mail #1") == ["ops a+1"]
@@ -233,7 +233,7 @@ def test_what_a_channel_was_told_that_is_gone_is_forgotten(world: World) -> None
     begin(world)
     fail(world, "ops #1")
     world.deliver_all()
-    world.outbox.follow(rules({"ops": None}))
+    world.outbox.follow(rules({"ops": None}), {})
     assert world.dirty == {"g": None}
     assert world.outbox.content("g") == []
 

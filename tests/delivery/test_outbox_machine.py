@@ -148,6 +148,16 @@ class OutboxMachine(RuleBasedStateMachine):
         due = self.world.outbox.next_deadline()
         assert due is None or due > self.world.now.mono
 
+    @rule(label=labels)
+    def change_address(self, label: str) -> None:
+        """Let a reload give it another address."""
+        self.world.change_address(label)
+
+    @rule(error=st.sampled_from(["", "HTTP 503"]))
+    def end_retired(self, error: str) -> None:
+        """Let what was under way at an address that is gone end."""
+        self.world.end_retired(error)
+
     # --- daemons -----------------------------------------------------------------------------------------------------
 
     @rule()

@@ -30,3 +30,14 @@ def test_a_channels_rate_wins_over_what_apprise_says() -> None:
     pace = Pace.of(Rate(count=20, seconds=60.0), 5.5)
     assert [pace.take(0.0) for _ in range(20)] == [0.0] * 20
     assert pace.take(0.0) == pytest.approx(3.0)
+
+
+def test_what_was_sent_at_the_last_rate_counts_at_a_new_one() -> None:
+    """A reload fills no bucket, and a full one makes nobody wait for more than one token."""
+    pace = Pace.of(Rate(count=20, seconds=60.0), 0.0)
+    assert [pace.take(0.0) for _ in range(20)] == [0.0] * 20
+    pace.become(Pace.of(Rate(count=1, seconds=5.0), 0.0))
+    assert pace.take(0.0) == pytest.approx(5.0)
+    pace.become(Pace.of(Rate(count=2, seconds=5.0), 0.0))
+    assert pace.take(0.0) == 0.0
+    assert pace.take(0.0) == pytest.approx(2.5)
