@@ -14,14 +14,14 @@ Invariants, for each target of a channel, and for each target of a fallback in a
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from alertd.delivery import coalesce, succession
 from alertd.delivery.dead import DeadLetter, DeadLetters
 from alertd.delivery.letter import Diversion
-from alertd.delivery.pending import Box, Item, Leg, Stop, read_item
+from alertd.delivery.pending import Box, Item, Leg, Post, Stop, read_item
 from alertd.delivery.sender import LOG_CHANNEL
 from alertd.delivery.shelf import Shelf
 from alertd.delivery.standin import Standins
@@ -31,7 +31,7 @@ from alertd.errors import NotUnderstood
 from alertd.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from alertd.config.schema import Ruleset
@@ -45,16 +45,6 @@ _LOOK_AGAIN = 60.0
 
 _FIRST_CHANCE = 600.0
 """Seconds that a notification has for its first attempt, however old it is: nobody was there to make one."""
-
-
-class Post(Protocol):
-    """What carries notifications: a `Dispatcher`."""
-
-    def lanes_of(self, channel_name: str) -> Sequence[Box]:
-        """Return the boxes of a channel's targets."""
-
-    def recall(self) -> None:
-        """Drop all that is queued without a report."""
 
 
 def name_of(notification: Notification) -> str:

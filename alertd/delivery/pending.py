@@ -53,6 +53,16 @@ class Box(Protocol):
         """Begin no new attempt while another daemon's is under way, or go on."""
 
 
+class Post(Protocol):
+    """What carries notifications: a `Dispatcher`."""
+
+    def lanes_of(self, channel_name: str) -> Sequence[Box]:
+        """Return the boxes of a channel's targets."""
+
+    def recall(self) -> None:
+        """Drop all that is queued without a report."""
+
+
 class Stop:
     """A target that has not taken a notification. `since` is when it was first attempted there, by any daemon.
 
