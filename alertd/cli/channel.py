@@ -17,6 +17,8 @@ from alertd.cli import options
 from alertd.errors import AlertdError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alertd.config.schema import Ruleset, Target, Webhook
     from alertd.delivery.letter import Letter
     from alertd.model import Instant
@@ -101,14 +103,22 @@ def send_test(
     if rule is not None:
         letter = _sample(ruleset, name, rule, kind, _pairs(fields or []), now)
         _show(letter, as_document=any(channel.schema_of(target) == "webhook" for target in targets))
-    has_failed = bool(letter.faults)
-    for result in () if print_only else trial.try_targets(name, targets, letter):
-        has_failed |= not result.ok
+    is_taken = print_only or _is_taken(name, targets, letter)
+    if letter.faults or not is_taken:
+        raise typer.Exit(1)
+
+
+def _is_taken(name: str, targets: Sequence[Target | Webhook], letter: Letter) -> bool:
+    """Send a letter to each target of a channel and say how that ended; return whether all took it."""
+    from alertd.delivery import trial
+
+    is_taken = True
+    for result in trial.try_targets(name, targets, letter):
+        is_taken &= result.ok
         outcome = "sent" if result.ok else f"failed: {result.error}"
         typer.echo(f"{result.target}  {outcome} ({result.seconds:.2f} s)")
         sys.stdout.flush()
-    if has_failed:
-        raise typer.Exit(1)
+    return is_taken
 
 
 def _sample(ruleset: Ruleset, name: str, rule: str, kind: str, fields: dict[str, str], now: Instant) -> Letter:

@@ -15,6 +15,7 @@ from alertd.cli import options, target
 from alertd.errors import AlertdError, NotThere
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from alertd.cli.scene import AlertRow, Said, Scene
@@ -51,6 +52,25 @@ class Made:
     covers: list[str]
 
 
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match",
+        envvar="ALERTD_MATCH",
+        metavar="NAME=PATTERN",
+        help="What alerts must have, or with != not; repeatable.",
+    ),
+]
+UntilResolved = Annotated[
+    bool,
+    typer.Option(
+        "--until-resolved",
+        envvar="ALERTD_UNTIL_RESOLVED",
+        help="End it sooner, once all that it mutes has resolved.",
+    ),
+]
+
+
 @app.command("add")
 def add(
     for_: Annotated[
@@ -59,24 +79,9 @@ def add(
     what: Annotated[
         str | None, typer.Argument(metavar="TARGET", help=f"{target.HELP} Where no such service is, a pattern.")
     ] = None,
-    match: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--match",
-            envvar="ALERTD_MATCH",
-            metavar="NAME=PATTERN",
-            help="What alerts must have, or with != not; repeatable.",
-        ),
-    ] = None,
+    match: Patterns = None,
     comment: options.Comment = "",
-    until_resolved: Annotated[
-        bool,
-        typer.Option(
-            "--until-resolved",
-            envvar="ALERTD_UNTIL_RESOLVED",
-            help="End it sooner, once all that it mutes has resolved.",
-        ),
-    ] = False,
+    until_resolved: UntilResolved = False,
     author: options.Author = "",
     as_json: options.Json = False,
     etcd: options.Endpoints = options.DEFAULT_ETCD,
@@ -107,7 +112,11 @@ def add(
     if as_json:
         shown = [{**_as_json(each.silence), "mutes": [alert.id for alert in each.mutes]} for each in made]
         typer.echo(json.dumps(shown, ensure_ascii=False))
-        return
+    else:
+        _print(made, now)
+
+
+def _print(made: Sequence[Made], now: datetime) -> None:
     for each in made:
         typer.echo("\n".join(_describe(each, now)))
         if not each.mutes and not each.covers:

@@ -44,3 +44,15 @@ async def begin_term(client: Client, key: bytes) -> Frail:
     term = Frail(client, key, await client.put(key, b'{"format":1}'), 0)
     term.deadline = inf
     return term
+
+
+class Namespace:
+    """A namespace of its own in etcd, with a leader's key."""
+
+    def __init__(self, client: Client, namespace: bytes) -> None:
+        self.client = client
+        self.namespace = namespace
+
+    async def term(self) -> Frail:
+        """Begin a term, by which any other is over."""
+        return await begin_term(self.client, self.namespace + b"leader")

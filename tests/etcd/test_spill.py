@@ -15,7 +15,7 @@ from alertd.etcd.store import Store
 from alertd.statedir import StateDir
 from tests.delivery.examples import now
 from tests.etcd.following import run
-from tests.etcd.terms import Frail, begin_term
+from tests.etcd.terms import Frail, Namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,16 +27,8 @@ STAMP = "d/term"
 Contents = dict[str, dict[str, Any] | None]
 
 
-class Place:
-    """A namespace of its own in etcd, with a leader's key."""
-
-    def __init__(self, client: Client, namespace: bytes) -> None:
-        self.client = client
-        self.namespace = namespace
-
-    async def term(self) -> Frail:
-        """Begin a term, by which any other is over."""
-        return await begin_term(self.client, self.namespace + b"leader")
+class Place(Namespace):
+    """A namespace in which etcd may be full."""
 
     def spill(self, folder: Path | None) -> Spill:
         """Return one of a process that has just begun."""

@@ -15,10 +15,10 @@ from alertd.etcd.client import Client
 from alertd.etcd.election import NotLeading
 from alertd.etcd.store import Documents, Store, StoreSettings
 from tests.etcd.following import run, until
-from tests.etcd.terms import Frail, begin_term
+from tests.etcd.terms import Frail, Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from tests.etcd_server import EtcdServer
 
@@ -26,16 +26,8 @@ SMALL = StoreSettings(operations=10, transaction_bytes=1000, piece_bytes=400)
 """What is large by these is not so large."""
 
 
-class Shelf:
-    """A namespace of its own in etcd, with a leader's key."""
-
-    def __init__(self, client: Client, namespace: bytes) -> None:
-        self.client = client
-        self.namespace = namespace
-
-    async def term(self) -> Frail:
-        """Begin a term, by which any other is over."""
-        return await begin_term(self.client, self.namespace + b"leader")
+class Shelf(Namespace):
+    """A namespace with documents."""
 
     def store(self, settings: StoreSettings | None = None) -> Store:
         """Return a store that knows nothing."""
@@ -252,11 +244,7 @@ def test_pieces_of_what_is_no_longer_wanted_go_with_the_next_commit(
             store, term = it.store(SMALL), await it.term()
             await store.commit(term, {"d/a": large("a"), "d/b": large("b")})
             setattr(term, where, term.writes + step)
-            try:
-                await store.commit(term, {"d/a": large("A")})
-                is_failed = False
-            except EtcdUnavailable:
-                is_failed = True
+            is_failed = await fails(store.commit(term, {"d/a": large("A")}))
             await store.commit(term, {"d/a": then})
             expected = {name: content for name, content in {"d/a": then, "d/b": large("b")}.items() if content}
             assert await it.read() == expected
@@ -268,6 +256,15 @@ def test_pieces_of_what_is_no_longer_wanted_go_with_the_next_commit(
     while run(story(step)):
         step += 1
     assert step > 3
+
+
+async def fails(commit: Awaitable[int]) -> bool:
+    """Tell whether the writer of a commit died."""
+    try:
+        await commit
+    except EtcdUnavailable:
+        return True
+    return False
 
 
 async def pieces_of(it: Shelf) -> int:
@@ -287,11 +284,7 @@ def test_pieces_of_a_commit_that_failed_are_cleared_in_a_later_term(
             store, term = it.store(SMALL), await it.term()
             await store.commit(term, {"d/a": large("a")})
             setattr(term, where, term.writes + step)
-            try:
-                await store.commit(term, {"d/a": large("A")})
-                is_failed = False
-            except EtcdUnavailable:
-                is_failed = True
+            is_failed = await fails(store.commit(term, {"d/a": large("A")}))
             term, found = await it.term(), await it.read()
             assert found in ({"d/a": large("a")}, {"d/a": large("A")})
             await (store.read("d/") if is_read else store.look("d/"))
