@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -98,6 +97,8 @@ class Heartbeats:
         self._clock = clock
         self._send = send
         self._pulses: dict[str, _Pulse] = {}
+        self._on_their_way: dict[str, _Pulse] = {}
+        """Whose letter it is, by its id, until all targets have taken it: also where a reload dropped the heartbeat."""
         self._begun = asyncio.Event()
         self._withheld = ""
 
@@ -126,7 +127,13 @@ class Heartbeats:
 
     def note(self, delivery: Delivery) -> bool:
         """Take note of how a delivery ended; return whether it was a heartbeat's."""
-        return any(pulse.note(delivery) for pulse in self._pulses.values())
+        pulse = self._on_their_way.get(delivery.notification)
+        if pulse is None:
+            return False
+        pulse.note(delivery)
+        if not pulse.is_under_way:
+            del self._on_their_way[delivery.notification]
+        return True
 
     async def _keep_beating(self, pulse: _Pulse) -> None:
         loop = asyncio.get_running_loop()
@@ -156,9 +163,14 @@ class Heartbeats:
         self._say_withheld(why_withheld(self._source.unready_reason, self._source.targets(), now))
         if not self._withheld and not pulse.is_under_way:
             if pulse.heartbeat.channel is not None:
-                pulse.send(self._letter(pulse.heartbeat, now), self._send)
+                self._send_letter(pulse, self._letter(pulse.heartbeat, now))
             elif pulse.heartbeat.url is not None:
                 pulse.ping(pulse.heartbeat.url.get_secret_value())
+
+    def _send_letter(self, pulse: _Pulse, letter: Letter) -> None:
+        pulse.waiting = self._send(pulse.heartbeat.channel or "", letter)
+        if pulse.waiting:
+            self._on_their_way[letter.id] = pulse
 
     def _say_withheld(self, why: str) -> None:
         """Log the reason when it begins, and that it is over."""
@@ -188,35 +200,25 @@ class _Pulse:
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.heartbeat = heartbeat
         self.task: asyncio.Task[None] | None = None
-        self._waiting: Counter[str] = Counter()
-        """How many targets have not taken a letter yet, by its id."""
+        self.waiting = 0
+        """How many targets have not taken the last letter yet."""
         self._asking: threading.Thread | None = None
         self._trouble = ""
 
     @property
     def is_under_way(self) -> bool:
         """Whether the last beat has not ended."""
-        return bool(self._waiting) or (self._asking is not None and self._asking.is_alive())
+        return self.waiting > 0 or (self._asking is not None and self._asking.is_alive())
 
     def stop(self) -> None:
         """Beat no more."""
         if self.task is not None:
             self.task.cancel()
 
-    def send(self, letter: Letter, send: Callable[[str, Letter], int]) -> None:
-        """Send a letter to the channel."""
-        targets = send(self.heartbeat.channel or "", letter)
-        if targets:
-            self._waiting[letter.id] = targets
-
-    def note(self, delivery: Delivery) -> bool:
-        """Take note of how a delivery ended; return whether it was this heartbeat's."""
-        if delivery.notification not in self._waiting:
-            return False
-        self._waiting[delivery.notification] -= 1
-        self._waiting += Counter()  # drops what is down to zero
+    def note(self, delivery: Delivery) -> None:
+        """Take note of how one target ended with the last letter."""
+        self.waiting -= 1
         self._end("" if delivery.ok else f"{delivery.target}: {delivery.error}")
-        return True
 
     def ping(self, url: str) -> None:
         """Ask for a URL in a thread of its own, for an answer may trickle for ever; it ends in time, whatever comes."""

@@ -367,6 +367,19 @@ def test_a_reload_replaces_what_changed() -> None:
     play(scene, act)
 
 
+def test_a_beat_on_its_way_when_a_reload_drops_its_heartbeat_is_still_known_as_one() -> None:
+    """By each of its targets, and by no other delivery."""
+    scene = Scene((to_channel(),), is_taking=False, targets_of_each=2)
+
+    async def act() -> None:
+        await until(lambda: scene.sent)
+        letter = scene.sent[0][1]
+        scene.reload()
+        assert [scene.take(letter) for _ in range(3)] == [True, True, False]
+
+    play(scene, act)
+
+
 # --- one request -----------------------------------------------------------------------------------------------------
 
 
