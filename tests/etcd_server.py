@@ -177,8 +177,13 @@ class EtcdServer:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it in its tracks; its connections stay open."""
+        """Stop it in its tracks; its connections stay open.
+
+        The signal alone would let its threads serve on until one of them has come to run and stop the others.
+        """
+        assert self.process is not None
         self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
