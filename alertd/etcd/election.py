@@ -251,7 +251,7 @@ class Election:
         try:
             async with asyncio.timeout(self._settings.look_again):
                 await stream.open(self._key, revision + 1)
-                while not self._is_gone((await stream.read()).events):
+                while not self._is_gone(await stream.take()):
                     pass
         except TimeoutError:
             return

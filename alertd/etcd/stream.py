@@ -1,7 +1,10 @@
 """One watch on one connection of its own, which shows that it is alive or ends.
 
+It reads ahead of whoever takes what it brings, up to a limit, so that what came in many responses meanwhile is taken at
+once. `alive_at` and `passed` are as of what was taken: what is not, when the stream is given up, was never here.
+
 A watch that says nothing proves nothing: the stream asks etcd for its progress every few seconds and breaks itself off
-if nothing at all comes back. It asks only while its reader waits, so a slow consumer is never taken for a dead etcd.
+if nothing at all comes back. It asks only while it reads, so a slow consumer is never taken for a dead etcd.
 
 A progress answer may overtake events that are still on their way (etcd#15220, before 3.4.25 and 3.5.8). Its revision
 therefore counts as `passed` only once another answer has come a good while later, and no event up to it came between.
@@ -24,6 +27,8 @@ from alertd.etcd.faults import Call, Compacted, Verdict, attempt_of, explain, no
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alertd.etcd.client import Client
 
 _PROGRESS = rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
@@ -43,7 +48,8 @@ class WatchSettings:
 
     `progress_every`: how often etcd is asked whether it is alive, and how long it may be silent then. `connect_within`:
     how long a new stream may take. `retry_first` and `retry_cap` bound the jittered backoff. `lease_budget`: how long
-    one response may be held up by questions about leases. Larger responses are handed over in slices.
+    what came at once may be held up by questions about leases. More events than `slice_events` are handed over in
+    slices, and once so many have not been taken, etcd is made to wait.
     """
 
     progress_every: float = 3.0
@@ -51,7 +57,7 @@ class WatchSettings:
     retry_first: float = 0.1
     retry_cap: float = 5.0
     lease_budget: float = 1.0
-    slice_events: int = 2_000
+    slice_events: int = 1_000
 
 
 class WatchStream:
@@ -68,6 +74,15 @@ class WatchStream:
         self._call: Any = None
         self._described = Call(address, client.settings, settings.connect_within)
         self._asking: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[NoReturn] | None = None
+        self._ended: asyncio.Task[NoReturn] | None = None
+        """The same once there is no more to read; it raises why."""
+        self._ahead: list[Any] = []
+        """The events that were read and not taken."""
+        self._came = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._heard_at = 0.0
+        self._certain = 0
         self._reading_since = 0.0
         self._asked_at = 0.0
         self._promised = 0
@@ -83,6 +98,9 @@ class WatchStream:
             says = f"etcd at {self.address} did not start a watch within {self._settings.connect_within:g} s"
             raise EtcdUnavailable(says) from None
         self.cluster_id = response.header.cluster_id
+        self.alive_at = self._heard_at
+        self._reading = asyncio.create_task(self._keep_reading(), name="etcd-watch")
+        self._reading.add_done_callback(self._end)
         self._asking = asyncio.create_task(self._keep_asking(), name="etcd-progress")
 
     async def _create(self, prefix: bytes, start_revision: int) -> Any:
@@ -95,9 +113,37 @@ class WatchStream:
             await self._call.write(rpc.WatchRequest(create_request=create))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._fail()
-        return await self.read()
+        return await self._response()
 
-    async def read(self) -> Any:
+    async def take(self) -> Sequence[Any]:
+        """Wait until something came, and return its events: whole revisions, or none if it was a sign of life.
+
+        Once all is taken, raises EtcdUnavailable when there will be no more, Compacted if that is why.
+        """
+        await self._came.wait()
+        if self._ended is None:
+            self._came.clear()
+        elif not self._ahead:
+            self._ended.result()
+        events, self._ahead = self._ahead, []
+        self._taken.set()
+        self.alive_at, self.passed = self._heard_at, self._certain
+        return events
+
+    async def _keep_reading(self) -> NoReturn:
+        while True:
+            response = await self._response()
+            self._ahead += response.events
+            self._came.set()
+            self._taken.clear()
+            if len(self._ahead) >= self._settings.slice_events:
+                await self._taken.wait()
+
+    def _end(self, reading: asyncio.Task[NoReturn]) -> None:
+        self._ended = reading
+        self._came.set()
+
+    async def _response(self) -> Any:
         """Return the next response; raise EtcdUnavailable when there will be none, Compacted if that is why."""
         self._reading_since = time.monotonic()
         try:
@@ -112,7 +158,7 @@ class WatchStream:
             raise self._broken or EtcdUnavailable(f"etcd at {self.address} ended the watch")
         if response is None:
             raise not_understood(self.address)
-        self._reading_since, self.alive_at = 0.0, time.monotonic()
+        self._reading_since, self._heard_at = 0.0, time.monotonic()
         if response.canceled:
             raise self._refusal(response)
         if not response.created:
@@ -143,9 +189,9 @@ class WatchStream:
                 self._promised = 0
         elif response.watch_id == _ANSWER:
             self._asked_at = 0.0
-            if not self._promised or self.alive_at - self._promised_at >= self._apart:
-                self.passed = max(self.passed, self._promised)
-                self._promised, self._promised_at = response.header.revision, self.alive_at
+            if not self._promised or self._heard_at - self._promised_at >= self._apart:
+                self._certain = max(self._certain, self._promised)
+                self._promised, self._promised_at = response.header.revision, self._heard_at
 
     async def _keep_asking(self) -> None:
         """Ask for progress at once, soon again and then regularly; end the call when etcd is silent.
@@ -168,7 +214,7 @@ class WatchStream:
         await self._ask()
         for _ in range(int(self._settings.progress_every / _FIRST_ANSWER_AFTER)):
             await asyncio.sleep(_FIRST_ANSWER_AFTER)
-            if self._promised or self.passed or self._broken is not None:
+            if self._promised or self._certain or self._broken is not None:
                 return
             if self._reading_since:
                 await self._ask()
@@ -192,7 +238,7 @@ class WatchStream:
             return False
         if not self._asked_at:
             return True
-        heard = max(self.alive_at, self._reading_since)
+        heard = max(self._heard_at, self._reading_since)
         silent = time.monotonic() - max(heard, self._asked_at)
         if silent < self._settings.progress_every * 0.9:
             return False
@@ -211,9 +257,10 @@ class WatchStream:
         if self._call is not None:
             self._call.cancel()
         try:
-            if self._asking is not None:
-                self._asking.cancel()
-                await asyncio.gather(self._asking, return_exceptions=True)
+            tasks = [task for task in (self._asking, self._reading) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await self._channel.close()
 

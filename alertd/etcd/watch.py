@@ -195,7 +195,7 @@ class Watch:
     async def follow(self) -> AsyncGenerator[Step, None]:
         """Yield what happens, for ever; close the generator (`aclosing`) to stop.
 
-        It raises for nothing that etcd does. There is no queue: while the consumer is busy, etcd is made to wait.
+        It raises for nothing that etcd does. While the consumer is busy, some is read ahead, then etcd is made to wait.
         """
         try:
             while True:
@@ -281,13 +281,13 @@ class Watch:
         """
         proven_at = time.monotonic() + self._settings.progress_every
         while True:
-            response = await stream.read()
+            events = await stream.take()
             if not self._is_proven and time.monotonic() >= proven_at:
                 self._is_proven = True
                 self._backoff.reset()
                 self._trouble.end(time.monotonic())
-            if response.events:
-                async with aclosing(self._take(response.events)) as steps:
+            if events:
+                async with aclosing(self._take(events)) as steps:
                     async for step in steps:
                         yield step
             self.resume_after = max(self.revision, self.resume_after, stream.passed)
@@ -312,7 +312,7 @@ class Watch:
         return steps
 
     async def _take(self, events: Sequence[Any]) -> AsyncGenerator[Step, None]:
-        """Hand on one response: in slices, and with a comparison that is due exactly at its revision."""
+        """Hand on what came at once: in slices, and with a comparison that is due exactly at its revision."""
         deadline = time.monotonic() + self._settings.lease_budget
         if revision_of(events[0]) <= self.revision:
             known = split_after(events, self.revision)
@@ -341,7 +341,8 @@ class Watch:
         self.counters.events += len(told)
         if doubtful:
             leases = [lease for _, lease in doubtful]
-            kinds = await self._coroner.establish(leases, seconds=deadline - time.monotonic())
+            left = deadline - time.monotonic()
+            kinds = await self._coroner.establish(leases, revision=self.revision, seconds=left)
             for index, lease in doubtful:
                 told[index] = told[index]._replace(kind=kinds[lease])
         return Events(told)

@@ -184,15 +184,15 @@ def test_a_stream_that_breaks_before_it_replays_is_no_sign_of_life(
         async with Client(EtcdSettings((shared_etcd.endpoint,))) as client:
             await client.put(prefix + b"a", b"1")
             await client.delete(prefix + b"a")
-        answers, read = [], WatchStream.read
+        answers, take = [], WatchStream.take
 
         async def break_off_once(stream: WatchStream) -> Any:
-            answers.append(await read(stream))
+            answers.append(await take(stream))
             if len(answers) == 2:
                 raise EtcdUnavailable("broken before its first event was taken")
             return answers[-1]
 
-        monkeypatch.setattr(WatchStream, "read", break_off_once)
+        monkeypatch.setattr(WatchStream, "take", break_off_once)
         async with following(shared_etcd.endpoint, prefix=prefix, left=left) as (_, follower):
             await until(lambda: follower.synced == 2)
             assert follower.watch.counters.streams == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -69,7 +70,7 @@ async def read_to_the_end(stream: WatchStream) -> EtcdUnavailable:
     try:
         await stream.open(b"/", 1)
         while True:
-            await stream.read()
+            await stream.take()
     except EtcdUnavailable as error:
         return error
 
@@ -87,7 +88,7 @@ def test_an_answer_counts_only_after_the_next_one() -> None:
             await stream.open(b"/", 1)
             passed = []
             for _ in range(4):
-                await stream.read()
+                await stream.take()
                 passed.append(stream.passed)
             assert passed == [0, 7, 9, 12]
 
@@ -110,7 +111,7 @@ def test_an_answer_that_overtook_an_event_is_not_believed() -> None:
             await stream.open(b"/", 1)
             passed = []
             for _ in range(4):
-                await stream.read()
+                await stream.take()
                 passed.append(stream.passed)
             assert passed == [0, 0, 0, 8]
 
@@ -132,7 +133,7 @@ def test_a_newer_event_does_not_disprove_an_answer() -> None:
         async with watching(script) as stream:
             await stream.open(b"/", 1)
             for _ in range(3):
-                await stream.read()
+                await stream.take()
             assert stream.passed == 7
 
     run(story())
@@ -153,9 +154,9 @@ def test_etcds_own_notes_answer_nothing() -> None:
         async with watching(script) as stream:
             await stream.open(b"/", 1)
             for _ in range(2):
-                await stream.read()
+                await stream.take()
             assert stream.passed == 0
-            await stream.read()
+            await stream.take()
             assert stream.passed == 7
 
     run(story())
@@ -178,8 +179,8 @@ def test_a_question_that_was_dropped_is_asked_again() -> None:
     async def story() -> None:
         async with watching(script) as stream:
             await stream.open(b"/", 1)
-            revisions = [(await stream.read()).header.revision for _ in range(5)]
-            assert revisions == [1, 2, 3, 4, 5]
+            taken = [[event.kv.mod_revision for event in await stream.take()] for _ in range(5)]
+            assert taken == [[1], [2], [3], [], []]
 
     run(story())
 
@@ -202,24 +203,82 @@ def test_a_silent_server_is_left_soon() -> None:
     run(story())
 
 
-def test_a_reader_that_is_away_is_no_silence() -> None:
-    """Nothing is asked and nothing is broken off while nobody reads."""
+def test_what_came_meanwhile_is_taken_at_once() -> None:
+    """Of many responses, in order; what they say of progress counts only then."""
     asked = 0
 
     async def script(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[bytes]:
         nonlocal asked
         async for request in requests:
             asked += request.HasField("progress_request")
-            yield progress(asked) if request.HasField("progress_request") else created()
+            yield progress(6 + asked) if asked else created()
+            if asked:
+                yield event(10 + asked)
 
     async def story() -> None:
         async with watching(script) as stream:
             await stream.open(b"/", 1)
+            opened_at = stream.alive_at
+            await until(lambda: asked > 3)
+            assert (stream.passed, stream.alive_at) == (0, opened_at)
+            revisions = [event.kv.mod_revision for event in await stream.take()]
+            assert revisions == list(range(11, 11 + len(revisions)))
+            assert len(revisions) > 2
+            assert stream.passed >= 7
+            assert stream.alive_at > opened_at
+
+    run(story())
+
+
+def test_what_came_before_the_end_is_taken_before_that_is_told() -> None:
+    """And the end as often as it is asked for."""
+
+    async def script(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[bytes]:
+        await first_of(requests)
+        yield created()
+        yield event(2)
+        yield event(3)
+        await first_of(requests)  # its question
+
+    async def story() -> None:
+        async with watching(script) as stream:
+            await stream.open(b"/", 1)
+            revisions = list[int]()
+            while len(revisions) < 2:
+                revisions += [event.kv.mod_revision for event in await stream.take()]
+            assert revisions == [2, 3]
+            for _ in range(2):
+                with pytest.raises(EtcdUnavailable, match="ended the watch"):
+                    await stream.take()
+
+    run(story())
+
+
+def test_a_consumer_that_is_away_makes_etcd_wait_and_is_no_silence() -> None:
+    """Once so much has come nothing is read, asked or broken off until it is taken; then it goes on."""
+    asked = sent = 0
+
+    async def script(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[bytes]:
+        nonlocal asked, sent
+        async for request in requests:
+            asked += request.HasField("progress_request")
+            if not asked:
+                yield created()
+            elif asked == 1:
+                for sent in range(1, 6):
+                    yield event(sent)
+            else:
+                yield progress(asked)
+
+    async def story() -> None:
+        async with watching(script, replace(QUICK, slice_events=3)) as stream:
+            await stream.open(b"/", 1)
             end = asyncio.get_running_loop().time() + 0.5
             await until(lambda: asyncio.get_running_loop().time() > end)
             assert asked == 1
-            assert (await stream.read()).header.revision == 1
-            assert (await stream.read()).header.revision == 2
+            assert [event.kv.mod_revision for event in await stream.take()] == [1, 2, 3]
+            await until(lambda: asked > 1)
+            assert [event.kv.mod_revision for event in await stream.take()] == [4, 5]
 
     run(story())
 
@@ -322,7 +381,7 @@ def test_closing_leaves_nothing_behind_even_if_it_is_cancelled() -> None:
     async def story() -> None:
         async with watching(script) as stream:
             await stream.open(b"/", 1)
-            await stream.read()
+            await stream.take()
             closing = asyncio.create_task(stream.close())
             await asyncio.sleep(0)
             closing.cancel()
