@@ -61,13 +61,6 @@ class TxnResult(NamedTuple):
     responses: Sequence[Any]
 
 
-class Leases(NamedTuple):
-    """The leases that live, as the member that answered knows them, which may be behind: it is at `revision`."""
-
-    revision: int
-    ids: set[int]
-
-
 class Member(NamedTuple):
     """What one endpoint says of itself. `has_leader` is false for one cut off from the quorum."""
 
@@ -276,10 +269,10 @@ class Client:
         answer = await self._call("Lease", "LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease), seconds=seconds)
         return int(answer.TTL)
 
-    async def leases(self, *, seconds: float | None = None) -> Leases:
-        """Return all leases that live; etcd 3.5.28 tells only who may read every key that has a lease."""
-        answer = await self._call("Lease", "LeaseLeases", rpc.LeaseLeasesRequest(), seconds=seconds)
-        return Leases(answer.header.revision, {status.ID for status in answer.leases})
+    async def leases(self) -> list[int]:
+        """Return the ids of all leases that live; etcd 3.5.28 tells only who may read every key that has a lease."""
+        answer = await self._call("Lease", "LeaseLeases", rpc.LeaseLeasesRequest())
+        return [status.ID for status in answer.leases]
 
     # --- members -------------------------------------------------------------------------------------------------
 

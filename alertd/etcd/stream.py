@@ -1,7 +1,8 @@
 """One watch on one connection of its own, which shows that it is alive or ends.
 
 It reads ahead of whoever takes what it brings, up to a limit, so that what came in many responses meanwhile is taken at
-once. `alive_at` and `passed` are as of what was taken: what is not, when the stream is given up, was never here.
+once, in order and without repeats. `alive_at` and `passed` are as of what was taken: what is not, when the stream is
+given up, was never here.
 
 A watch that says nothing proves nothing: the stream asks etcd for its progress every few seconds and breaks itself off
 if nothing at all comes back. It asks only while it reads, so a slow consumer is never taken for a dead etcd.
@@ -22,8 +23,9 @@ import grpc.aio
 
 from alertd.errors import EtcdUnavailable
 from alertd.etcd.channel import open_channel
-from alertd.etcd.client import range_end_of
+from alertd.etcd.client import PAGE_BYTES, range_end_of
 from alertd.etcd.faults import Call, Compacted, Verdict, attempt_of, explain, not_understood
+from alertd.etcd.view import revision_of, split_after
 from alertd.etcd.wire import rpc, stubs
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class WatchSettings:
     `progress_every`: how often etcd is asked whether it is alive, and how long it may be silent then. `connect_within`:
     how long a new stream may take. `retry_first` and `retry_cap` bound the jittered backoff. `lease_budget`: how long
     what came at once may be held up by questions about leases. More events than `slice_events` are handed over in
-    slices, and once so many have not been taken, etcd is made to wait.
+    slices; once so many, or `ahead_bytes`, have not been taken, etcd is made to wait.
     """
 
     progress_every: float = 3.0
@@ -58,6 +60,7 @@ class WatchSettings:
     retry_cap: float = 5.0
     lease_budget: float = 1.0
     slice_events: int = 1_000
+    ahead_bytes: int = PAGE_BYTES
 
 
 class WatchStream:
@@ -76,9 +79,10 @@ class WatchStream:
         self._asking: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[NoReturn] | None = None
         self._ended: asyncio.Task[NoReturn] | None = None
-        """The same once there is no more to read; it raises why."""
+        """`_reading`, once there is no more to read; it raises why."""
         self._ahead: list[Any] = []
         """The events that were read and not taken."""
+        self._ahead_bytes = 0
         self._came = asyncio.Event()
         self._taken = asyncio.Event()
         self._heard_at = 0.0
@@ -125,7 +129,7 @@ class WatchStream:
             self._came.clear()
         elif not self._ahead:
             self._ended.result()
-        events, self._ahead = self._ahead, []
+        events, self._ahead, self._ahead_bytes = self._ahead, [], 0
         self._taken.set()
         self.alive_at, self.passed = self._heard_at, self._certain
         return events
@@ -133,11 +137,18 @@ class WatchStream:
     async def _keep_reading(self) -> NoReturn:
         while True:
             response = await self._response()
-            self._ahead += response.events
+            self._keep(response)
             self._came.set()
             self._taken.clear()
-            if len(self._ahead) >= self._settings.slice_events:
+            if len(self._ahead) >= self._settings.slice_events or self._ahead_bytes >= self._settings.ahead_bytes:
                 await self._taken.wait()
+
+    def _keep(self, response: Any) -> None:
+        events = response.events
+        if self._ahead and events and revision_of(events[0]) <= (last := revision_of(self._ahead[-1])):
+            events = events[split_after(events, last) :]
+        self._ahead += events
+        self._ahead_bytes += response.ByteSize()
 
     def _end(self, reading: asyncio.Task[NoReturn]) -> None:
         self._ended = reading

@@ -7,7 +7,7 @@ the next `Synced` the events come from a listing, or are replayed, and have no t
 How it goes (after etcd's documented guarantees and their known holes, see the issues named):
 
 1. A linearizable listing at one revision R; what differs from the view is told as `FOUND` and `MISSED`.
-2. A watch from R + 1. Of each response, what is not newer than the last event is dropped.
+2. A watch from R + 1. Of what it brings, what is not newer than the last event is dropped.
 3. When the stream ends for whatever reason, a keys-only listing says whether it is still the same history; then the
    watch goes on after the last event. What the listing showed is compared once the stream has passed its revision,
    since some servers lose a deletion when resuming exactly at a compacted revision (etcd#18089).
@@ -159,7 +159,7 @@ class Watch:
 
     @property
     def alive_at(self) -> float | None:
-        """Monotonic seconds of the last sign of life in a stream, None before the first."""
+        """Monotonic seconds of the last sign of life that was taken from a stream, None before the first."""
         return (self._stream and self._stream.alive_at) or self._alive_at
 
     @property
@@ -282,7 +282,7 @@ class Watch:
         proven_at = time.monotonic() + self._settings.progress_every
         while True:
             events = await stream.take()
-            if not self._is_proven and time.monotonic() >= proven_at:
+            if not self._is_proven and stream.alive_at >= proven_at:
                 self._is_proven = True
                 self._backoff.reset()
                 self._trouble.end(time.monotonic())
@@ -341,8 +341,7 @@ class Watch:
         self.counters.events += len(told)
         if doubtful:
             leases = [lease for _, lease in doubtful]
-            left = deadline - time.monotonic()
-            kinds = await self._coroner.establish(leases, revision=self.revision, seconds=left)
+            kinds = await self._coroner.establish(leases, seconds=deadline - time.monotonic())
             for index, lease in doubtful:
                 told[index] = told[index]._replace(kind=kinds[lease])
         return Events(told)

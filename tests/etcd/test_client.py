@@ -121,13 +121,13 @@ def test_a_lease_lives_is_kept_and_ends(shared_etcd: EtcdServer) -> None:
         async with client_of(shared_etcd.endpoint) as client:
             lease = await client.lease_grant(60, lease=0x7E57)
             assert lease == 0x7E57
-            assert lease in (await client.leases()).ids
+            assert lease in await client.leases()
             assert 0 < await client.time_to_live(lease) <= 60
             assert await client.lease_keepalive(lease) == 60
             await client.lease_revoke(lease)
             assert await client.time_to_live(lease) == -1
             assert await client.lease_keepalive(lease) == 0
-            assert lease not in (await client.leases()).ids
+            assert lease not in await client.leases()
             with pytest.raises(EtcdRefused, match="knows no such lease"):
                 await client.lease_revoke(lease)
 

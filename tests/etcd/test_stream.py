@@ -230,6 +230,31 @@ def test_what_came_meanwhile_is_taken_at_once() -> None:
     run(story())
 
 
+def test_repeats_are_dropped_and_a_large_response_makes_etcd_wait() -> None:
+    """Also where what they repeat was read, and not taken."""
+
+    async def script(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[bytes]:
+        await first_of(requests)
+        yield created()
+        for revisions in ((6, 7), (7, 8), (6, 7, 8, 9), (9,), (10,), (11,)):
+            puts = [kv.Event(kv=kv.KeyValue(key=b"/a", value=b"." * 100, mod_revision=each)) for each in revisions]
+            yield rpc.WatchResponse(header=rpc.ResponseHeader(revision=9), events=puts).SerializeToString()
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        async with watching(script, replace(QUICK, ahead_bytes=1_000)) as stream:
+            await stream.open(b"/", 1)
+            end = asyncio.get_running_loop().time() + 0.1
+            await until(lambda: asyncio.get_running_loop().time() > end)
+            assert [event.kv.mod_revision for event in await stream.take()] == [6, 7, 8, 9]
+            revisions = list[int]()
+            while len(revisions) < 2:
+                revisions += [event.kv.mod_revision for event in await stream.take()]
+            assert revisions == [10, 11]
+
+    run(story())
+
+
 def test_what_came_before_the_end_is_taken_before_that_is_told() -> None:
     """And the end as often as it is asked for."""
 

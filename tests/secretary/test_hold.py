@@ -52,13 +52,13 @@ def test_letting_go_announces_then_removes_then_revokes(shared_etcd: EtcdServer,
     """The watch sees the last words before the end, and no lease stays behind."""
 
     async def story(client: Client) -> None:
-        before = (await client.leases()).ids
+        before = await client.leases()
         hold = Hold(client, key, PACE)
         await hold.keep(b"1")
         await hold.let_go(b"bye")
         assert not hold.is_held
         assert await client.get(key) is None
-        assert (await client.leases()).ids == before
+        assert await client.leases() == before
         last = await client.get(key, revision=shared_etcd.revision() - 1)
         assert last is not None
         assert last.value == b"bye"
