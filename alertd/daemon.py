@@ -337,8 +337,8 @@ class Daemon:
                 self._chronicle.log(actions)
             if self._people is not None:
                 self._people.heed(actions)
-            if self._speaker is not None and self._speaker.speaks:
-                self._speaker.wake()
+        if self._speaker is not None and self._speaker.speaks and (actions or self._engine.has_told):
+            self._speaker.wake()
         due = self._engine.next_deadline()
         if due is not None and due < self._woken_at:
             self._sooner.set()

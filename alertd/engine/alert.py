@@ -355,22 +355,23 @@ class LiveAlert:
         """Take the ways that the rules in force give it; what was told before is taken back by the first of them.
 
         `is_news`: all on the way are to be told, unless they know already; else only those that were to be told before,
-        or all if nobody who is still there knows.
+        or all if nobody who is still there knows: of that, an engine that does not speak can only suppose.
         """
-        desk = self._desk
-        if not self.memberships:
+        desk, before = self._desk, self.memberships
+        if not before:
             self.memberships = tuple(self._set_out(way) for way in desk.router.ways(self))
             return
-        owed = {channel for member in self.memberships for channel in member.owed}
-        knows = {channel for member in self.memberships for channel in member.beliefs}
+        owed = {channel: channel in member.supposed for member in before for channel in member.owed}
+        knows = {channel for member in before for channel in member.beliefs}
         tells_all = is_news or not any(desk.router.has(channel) for channel in knows)
-        left = {member.group: member for member in self.memberships}
+        supposes = not (is_news or desk.speaks)
+        left = {member.group: member for member in before}
         memberships = []
         for way in desk.router.ways(self):
             group = desk.group(way, self)
             member = left.pop(group, None) or Membership(self, group)
-            member.steps, member.steps_done = way.steps, 0
-            member.owed = tuple(name for name in way.channels if name not in knows and (tells_all or name in owed))
+            channels = tuple(name for name in way.channels if name not in knows and (tells_all or name in owed))
+            member.set_out(way.steps, channels, [name for name in channels if supposes and owed.get(name, True)])
             memberships.append(member)
         self.memberships = tuple(memberships)
         for group, member in left.items():
@@ -381,7 +382,7 @@ class LiveAlert:
     def _set_out(self, way: Way) -> Membership:
         """Take a way on which nobody knows of it, or is owed anything yet."""
         member = Membership(self, self._desk.group(way, self))
-        member.steps, member.owed = way.steps, way.channels
+        member.set_out(way.steps, way.channels)
         return member
 
     def unlearn(self, now: Instant) -> None:

@@ -313,6 +313,11 @@ class Engine:
         desk.stormy.clear()
         return groups, channels
 
+    @property
+    def has_told(self) -> bool:
+        """Whether any of what `take_told` returns has changed since it was called."""
+        return bool(self._desk.told or self._desk.stormy)
+
     # --- view --------------------------------------------------------------------------------------------------------
 
     @property

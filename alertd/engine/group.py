@@ -174,11 +174,13 @@ class Group:
         self.spoke, self.reminders, self.digested, self.through = spoke, reminders, digested, through
 
     def discharge_told(self) -> None:
-        """Owe nobody what is over and was told before this engine spoke."""
+        """Owe nobody what is over and was told before this engine spoke; by that, nobody what was only supposed."""
+        told_to_any = max(self.through.values(), default=-1)
         for member in self.members:
             alert = member.alert
             for channel in member.owed if not alert.is_standing else ():
-                if channel not in member.beliefs and alert.revision <= self.through.get(channel, -1):
+                through = told_to_any if channel in member.supposed else self.through.get(channel, -1)
+                if channel not in member.beliefs and alert.revision <= through:
                     member.discharge(channel)
 
     def leave_if_empty(self) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from alertd.model import AlertState, Kind, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from alertd.engine.alert import LiveAlert
     from alertd.engine.group import Group
@@ -71,21 +71,30 @@ class Membership:
     """One alert in one group.
 
     `owed` are the channels to tell that it fires, or flaps, and that do not know yet; `beliefs` is what the others
-    know. Both are replaced, never changed, since the members of a group share them. `steps` are those of its route's
-    escalation, of which `steps_done` have been taken.
+    know. Both are replaced, never changed, since the members of a group share them. `supposed` are those owed only if
+    whoever spoke had told nobody yet when the alert changed its ways. `steps` are those of its route's escalation, of
+    which `steps_done` have been taken.
     """
 
-    __slots__ = ("alert", "beliefs", "group", "owed", "steps", "steps_done")
+    __slots__ = ("alert", "beliefs", "group", "owed", "steps", "steps_done", "supposed")
 
     def __init__(self, alert: LiveAlert, group: Group) -> None:
         self.alert = alert
         self.group = group
         self.beliefs = NOBODY
         self.owed: tuple[str, ...] = ()
+        self.supposed: Collection[str] = ()
         self.steps: tuple[Step, ...] = ()
         self.steps_done = 0
         group.members[self] = None
         group.desk.join(self)
+
+    def set_out(self, steps: tuple[Step, ...], owed: tuple[str, ...], supposed: Collection[str] = ()) -> None:
+        """Take a way on which no step is taken yet."""
+        self.steps, self.steps_done = steps, 0
+        self.owed, self.supposed = owed, supposed
+        if self.beliefs:
+            self.group.note_told()
 
     @property
     def is_idle(self) -> bool:
@@ -208,6 +217,7 @@ class Membership:
         """Go on with what another group told of the same alert."""
         self.beliefs = {**self.beliefs, **other.beliefs}
         self.group.note_told()
+        other.group.note_told()
 
     # --- escalation --------------------------------------------------------------------------------------------------
 

@@ -69,10 +69,11 @@ def of_group(group: Group, now: Instant) -> Record | None:
     by_rule: dict[Condition, list[Any]] = {}
     for member in told:
         alert = member.alert
-        shared = (id(member.beliefs), member.owed, member.steps_done)
+        owed = _owed_of(alert)
+        shared = (id(member.beliefs), owed, member.steps_done)
         number = numbers.get(shared)
         if number is None:
-            number = numbers[shared] = beliefs.setdefault(_of_beliefs(member, dial), len(beliefs))
+            number = numbers[shared] = beliefs.setdefault(_of_beliefs(member, owed, dial), len(beliefs))
         alerts = by_rule.get(alert.condition)
         if alerts is None:
             alerts = by_rule[alert.condition] = []
@@ -91,12 +92,20 @@ def of_group(group: Group, now: Instant) -> Record | None:
     return {name: part for name, part in record.items() if part or name in ("key", "labels")}
 
 
-def _of_beliefs(member: Membership, dial: Dial) -> tuple[Any, ...]:
+def _owed_of(alert: LiveAlert) -> tuple[str, ...]:
+    """Return to whom it is still owed, in whatever group: a group that has told nobody yet leaves nothing itself."""
+    first, *others = alert.memberships
+    if not others:
+        return first.owed
+    return tuple(dict.fromkeys(channel for member in alert.memberships for channel in member.owed))
+
+
+def _of_beliefs(member: Membership, owed: tuple[str, ...], dial: Dial) -> tuple[Any, ...]:
     known = tuple(
         (channel, str(belief.kind), None if belief.since is None else dial.write(belief.since))
         for channel, belief in member.beliefs.items()
     )
-    return known, member.owed, member.steps_done
+    return known, owed, member.steps_done
 
 
 def _of_condition(condition: Condition) -> Record:
@@ -228,6 +237,8 @@ class Succession:
         self._dial = Dial(now)
         self._instances: dict[Service, dict[str, Instance]] = {}
         self._learned: dict[LiveAlert, _ToldAlert] = {}
+        self._owed: dict[LiveAlert, set[str]] = {}
+        """To whom the last speaker owed what it had told others."""
         desk.unlearn(now)
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -260,6 +271,7 @@ class Succession:
         self._note_spoken()
         for alert, told in self._learned.items():
             _agree(alert, told, now)
+            self._owe(alert)
             if alert.is_standing:
                 alert.take_ways(is_news=False)
         for group in () if was_own else list(self._desk.groups.values()):
@@ -284,14 +296,24 @@ class Succession:
         if member is None:
             member = Membership(alert, group)
             alert.memberships = (*alert.memberships, member)
-        member.beliefs, member.owed = told.beliefs, tuple(dict.fromkeys(told.owed))
+        elsewhere = {channel for other in alert.memberships if other is not member for channel in other.owed}
+        member.beliefs = told.beliefs
+        member.owed = tuple(channel for channel in dict.fromkeys(told.owed) if channel not in elsewhere)
         member.steps_done = told.steps_done
+        self._owed.setdefault(alert, set()).update(told.owed)
         for other in alert.memberships:
             for channel in told.beliefs:
                 other.discharge(channel)
         self._learned[alert] = told
         if alert.ending is not None:
             self._desk.bury(alert)
+
+    def _owe(self, alert: LiveAlert) -> None:
+        """Owe what the last speaker owed, once each, and nothing that this engine alone would tell."""
+        owed = self._owed[alert].difference(*(member.beliefs for member in alert.memberships))
+        for member in alert.memberships:
+            member.owed = tuple(channel for channel in member.owed if channel in owed)
+            owed.difference_update(member.owed)
 
     def _alert_of(self, about: _About, told: _ToldAlert) -> LiveAlert:
         """Return the alert meant, as one that has ended for good if it is judged no more."""

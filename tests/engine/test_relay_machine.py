@@ -16,7 +16,15 @@ from alertd.config.schema import Channel, Settings
 from tests.engine import story as stories
 from tests.engine.machine import FORGET_AFTER, RULES
 from tests.engine.relay import Relay
+from tests.engine.story import default_route, route
 from tests.engine.test_machine import Engine
+
+ROUTINGS: dict[str, tuple[dict[str, Any], ...]] = {
+    "by service": ({"group_by": ("rule", "service")},),
+    "by instance": ({"group_by": ("rule", "service", "instance")},),
+    "critical apart": ({"match": {"severity": "critical"}}, {"group_by": ("service",)}),
+}
+"""Routes that a reload may put in force: what each sets, the last being the default one. All lead to both channels."""
 
 
 class Engines(Engine):
@@ -72,11 +80,14 @@ class Engines(Engine):
         """Cut the watch; a listing begins."""
         super().gap()
 
-    @rule(rules=RULES)
+    @rule(rules=RULES, routing=st.sampled_from(sorted(ROUTINGS)))
     @precondition(lambda self: not self.has_gap and not self.is_away)
-    def reload(self, rules: Any) -> None:
-        """Change the rules."""
-        note(f"rules: {rules}")
+    def reload(self, rules: Any, routing: str = "by service") -> None:
+        """Change rules and routes."""
+        note(f"rules: {rules}, grouped {routing}")
+        times = {name: self.fields[name] for name in ("group_wait", "group_interval")}
+        *first, last = ({**times, **fields} for fields in ROUTINGS[routing])
+        self.fields["routes"] = (*(route(channels=("ops", "mail"), **each) for each in first), default_route(**last))
         self.story.reload(*rules, **self.fields)
 
     def teardown(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from alertd.config.schema import Channel, Settings
 from alertd.model import AlertState, EventKind, Kind
 from tests.engine.relay import Relay
-from tests.engine.story import default_route, instant, rule, seconds
+from tests.engine.story import default_route, instant, route, rule, seconds
 
 TWO: dict[str, Any] = {"channels": {"ops": Channel(), "mail": Channel()}}
 STORMY = Settings.model_validate({"flap": False, "storm": {"above": 3, "within": "30s"}})
@@ -198,6 +198,45 @@ def test_where_revisions_begin_anew_what_is_over_is_told_by_the_next_speaker() -
     assert story.told == ["15 resolved r apache/a"]
     story.expire("apache/a").at(41).up("apache/a").fail_over().at(60)
     assert story.told == ["15 resolved r apache/a", "45 resolved r apache/a"]
+
+
+def test_what_changed_its_route_is_resolved_once_whoever_speaks() -> None:
+    """Where it was told, and not on its new way too; also by one who had stood by, and could only suppose."""
+    to_ops, to_mail = (default_route(channels=(name,)) for name in ("ops", "mail"))
+    for speaks_last in ("the standby", "a new one"):
+        story = Relay(rule(), up=("apache/a",), routes=(to_ops,), has_standby=speaks_last == "the standby", **TWO)
+        story.at(10).expire("apache/a").at(20).reload(rule(), routes=(to_mail,), **TWO).at(30).up("apache/a").at(40)
+        assert story.told == ["10 firing r apache/a to ops", "30 resolved r apache/a to ops"]
+        if speaks_last == "the standby":
+            story.fail_over().at(50).fail_over()
+        else:
+            story.restart(rule(), routes=(to_mail,), **TWO)
+        assert story.at(60).told[2:] == [], speaks_last
+
+
+def test_what_moved_to_another_group_leaves_nothing_in_its_old_one() -> None:
+    """Whoever takes over finds what was told of it in one place, and tells its end once."""
+    by_rule, by_instance = (default_route(group_by=by) for by in (("rule",), ("rule", "instance")))
+    story = Relay(rule(), up=("apache/a", "apache/b"), routes=(by_rule,), has_standby=True).at(10).expire("apache/a")
+    story.at(20).reload(rule(), routes=(by_instance,)).at(21)
+    assert ["alerts" in record for record in story.books.values()] == [False, True]
+    story.fail_over().at(30).up("apache/a").at(40).fail_over().at(50)
+    assert story.told == ["10 firing r apache/a", "30 resolved r apache/a"]
+
+
+def test_what_only_changed_its_route_is_told_to_nobody_new_by_the_next_speaker() -> None:
+    """A takeover owes what the last speaker owed: nothing to the channel of the new route, all to one that waits."""
+    to_ops, to_mail = (default_route(channels=(name,)) for name in ("ops", "mail"))
+    story = Relay(rule(), up=("apache/a",), routes=(to_ops,), has_standby=True, **TWO).at(10).expire("apache/a")
+    story.at(20).reload(rule(), routes=(to_mail,), **TWO).at(30).fail_over().at(60)
+    assert story.told == ["10 firing r apache/a to ops"]
+    first = route(channels=("ops",), continue_=True)
+    slow = default_route(channels=("mail",), group_wait="30s")
+    both = Relay(rule(), up=("apache/a",), routes=(first, slow), has_standby=True, **TWO).at(10).expire("apache/a")
+    assert both.at(20).fail_over().at(60).told == ["10 firing r apache/a to ops", "40 firing r apache/a to mail"]
+    over = both.at(61).up("apache/a").at(100).told[2:]
+    assert over == ["61 resolved r apache/a to ops", "91 resolved r apache/a to mail"]
+    assert both.fail_over().at(200).told[4:] == []
 
 
 def test_a_standby_lets_go_of_what_is_over() -> None:
