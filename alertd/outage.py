@@ -1,12 +1,12 @@
 """Trouble with etcd itself, told without etcd.
 
-While etcd is out of reach, or has no leader, nobody can lead, and nothing that is decided can be kept there. So this
-one message, and the one that says it is over, go past all that: they are kept in memory and in the state dir, and the
-replica that led last tells them. The others do so only if it lasts three times as long, for that one may be what is
-gone; all with the same id. It takes the channels that the rule `alertd-registry` would take, and tells nobody while
-that is silenced.
+While etcd is out of reach, has no leader, or refuses to have one of us lead (it is full), nothing that is decided can
+be kept there. So this one message, and the one that says it is over, go past all that: they are kept in memory and in
+the state dir, and the replica that led last tells them. The others do so only if it lasts three times as long, for that
+one may be what is gone; all with the same id. It takes the channels that the rule `alertd-registry` would take, and
+tells nobody while that is silenced.
 
-Invariant: whoever told the beginning tells the end, also after a restart.
+Invariant: whoever told the beginning tells the end, also after a restart, and all replicas give both the same ids.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("alertd")
 
 _FILE = "outage"
+_TERM = "term"
 
 _LOOK_EVERY = 1.0
 """Seconds."""
@@ -48,6 +49,9 @@ _OTHERS_WAIT = 3
 """Times `unreachable_after` that a replica waits that did not lead last."""
 
 _TROUBLE_ROOM = 150
+
+_UNWATCHED = "services are not watched"
+_LEADERLESS = "no alertd leads, so nobody is told of services"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ class Lookout:
         heard_at = self.watch.alive_at
         return self.begun_at if heard_at is None else self.clock().shifted_to(heard_at)
 
+    def leaderless_since(self) -> Instant | None:
+        """Return since when nobody leads because etcd refuses to have anybody do so; None while that is not so."""
+        refused_at = self.election.refused_since
+        return None if refused_at is None else self.clock().shifted_to(refused_at)
+
     def patience(self, settings: Settings) -> float:
         """Return for how many seconds nothing may be heard before this replica tells."""
         after = settings.registry.unreachable_after
@@ -75,8 +84,8 @@ class Lookout:
 
     @property
     def mark(self) -> str:
-        """The term that an outage ends, by which every replica names it."""
-        return str(self.election.last_term)
+        """The term that an outage ends, by which every replica names it; empty if none is known."""
+        return str(self.election.last_term or "")
 
     def reach(self) -> tuple[Alert, tuple[str, ...]]:
         """Return the alert that is told, and whom it reaches."""
@@ -110,7 +119,10 @@ class Outage:
         self._past = ("", 0)
         """A term, and how many outages there were in it that were long enough to be told of, by whoever led."""
         self._told: dict[str, Any] = {}
-        """What was told and is not over: `mark`, `since`, `channels`, `trouble`, and the `end` that is on its way."""
+        """What was told and is not over: `mark`, `since`, `channels`, `trouble`, and the `end` that is on its way.
+
+        `leaderless` if etcd is watched, and nobody can lead.
+        """
         self._waiting: dict[str, int] = {}
         """How many targets have yet to take a letter of this outage, by its id."""
 
@@ -123,6 +135,10 @@ class Outage:
 
     def recall(self) -> None:
         """Tell once more what the process before this one told and did not see taken, by the same ids."""
+        term = self._folder.read(_TERM)
+        self._ended = str(term.get("mark", ""))
+        outages = term.get("outages")
+        self._past = (self._ended, outages if isinstance(outages, int) else 0)
         self._told = self._folder.read(_FILE)
         if self._told:
             self._tell(is_over=bool(self._told.get("end")))
@@ -140,26 +156,34 @@ class Outage:
 
     def _look(self) -> None:
         lookout = self._lookout
-        since, now = lookout.unwatched_since(), lookout.clock()
-        self._note_return(since, now)
+        unwatched, leaderless, now = lookout.unwatched_since(), lookout.leaderless_since(), lookout.clock()
+        self._note_return(unwatched, now)
+        since = unwatched or leaderless
         if self._told and not self._told.get("end"):
             if since is None:
                 self._told["end"] = document.stamp(now)
                 self._folder.write(_FILE, self._told)
                 self._tell(is_over=True)
         elif since is not None and now.mono - since.mono >= lookout.patience(self._settings()):
-            self._begin(since)
+            self._begin(since, is_watched=unwatched is None)
 
     def _note_return(self, since: Instant | None, now: Instant) -> None:
         """Let losses be doubted once etcd is back: leases end late of those who could not renew them meanwhile."""
         before, self._away_since = self._away_since, None if since is self._lookout.begun_at else since
         if before is None:
-            self._ended = self._lookout.mark
+            if self._lookout.mark not in {"", self._ended}:
+                self._ended = self._lookout.mark
+                self._keep_term()
         elif since is None:
             away = now.mono - before.mono
             if away > self._settings().registry.unreachable_after:
                 self._past = (self._ended, self._number() + 1)
+                self._keep_term()
                 self._doubt(away)
+
+    def _keep_term(self) -> None:
+        """Let a process that is begun anew while etcd is away name that as all others do."""
+        self._folder.write(_TERM, {"mark": self._ended, "outages": self._number()})
 
     def _number(self) -> int:
         """Return how many outages there were before in the term that this one ended; every replica counts the same."""
@@ -171,17 +195,20 @@ class Outage:
         marks = (f"{self._ended}/{number}" if number else self._ended for number in count(self._number()))
         return next(mark for mark in marks if mark != self._told.get("mark"))
 
-    def _begin(self, since: Instant) -> None:
+    def _begin(self, since: Instant, *, is_watched: bool) -> None:
         _, channels = self._lookout.reach()
+        trouble = self._lookout.election.refusal if is_watched else self._lookout.trouble.last
         self._told = {
             "mark": self._mark(),
             "since": document.stamp(since),
-            "trouble": plain(self._lookout.trouble.last, _TROUBLE_ROOM),
+            "trouble": plain(trouble, _TROUBLE_ROOM),
             "channels": list(channels),
+            **({"leaderless": True} if is_watched else {}),
         }
         self._waiting = {}
         self._folder.write(_FILE, self._told)
-        _log.error("etcd is out of reach: services are not watched", since=self._told["since"], told=channels)
+        what = _LEADERLESS if is_watched else _UNWATCHED
+        _log.error(f"trouble with etcd: {what}", since=self._told["since"], told=channels)
         self._tell(is_over=False)
 
     def _tell(self, *, is_over: bool) -> None:
@@ -222,10 +249,11 @@ class Outage:
         end = now.at_wall(document.moment(told.get("end")) or now.wall)
         alert, _ = self._lookout.reach()
         if not is_over:
-            trouble = f": {told['trouble']}" if told.get("trouble") else ""
-            words = (f"services are not watched{trouble}",)
+            what = _LEADERLESS if told.get("leaderless") else _UNWATCHED
+            words = (": ".join(filter(None, (what, told.get("trouble")))),)
             return alert._replace(state=AlertState.FIRING, since=since, until=None, values=words)
-        words = (f"etcd is back after {span(end.mono - since.mono)}",)
+        over = "somebody leads again" if told.get("leaderless") else "etcd is back"
+        words = (f"{over} after {span(end.mono - since.mono)}",)
         return alert._replace(state=AlertState.INACTIVE, since=since, until=end, values=words)
 
 

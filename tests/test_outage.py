@@ -31,6 +31,8 @@ class Etcd:
         self.alive_at: float | None = instant(0).mono
         self.led_last = True
         self.last_term = 7
+        self.refused_since: float | None = None
+        self.refusal = ""
 
 
 class Replica:
@@ -137,3 +139,44 @@ def test_who_began_anew_during_an_outage_tells_the_next_by_another_id(tmp_path: 
     assert again.wait(5, is_away=False) == ["[RESOLVED]"]
     assert again.ids[0] == one.ids[0]
     assert len(set(again.ids)) == 4
+
+
+def test_who_began_anew_while_etcd_is_away_names_the_outage_as_all_others_do(tmp_path: Path) -> None:
+    """The first in a term and the second, though it has not seen that term itself."""
+    one, two = Replica(Etcd(), None), Replica(Etcd(), tmp_path)
+    for number in range(2):
+        for replica in (one, two):
+            replica.wait(1, is_away=False)
+        begun_anew = Etcd()
+        begun_anew.alive_at, begun_anew.last_term, begun_anew.led_last = None, 0, False
+        again = Replica(begun_anew, tmp_path)
+        again.outage.recall()
+        one.wait(AFTER + 2, is_away=True)
+        assert again.wait(3 * AFTER + 2, is_away=True) == ["[FIRING]"], number
+        assert again.ids == one.ids[-1:], number
+        again.outage._forget()
+        two.wait(AFTER + 2, is_away=True)
+        for replica in (one, two):
+            replica.wait(5, is_away=False)
+        two.outage._forget()
+
+
+def test_that_nobody_can_lead_is_told_too() -> None:
+    """In its time, while services are watched; what is lost is not doubted for that."""
+    one, two = Replica(Etcd(), None), Replica(Etcd(), None)
+    two.etcd.led_last = False
+    for replica, patience in ((one, AFTER), (two, 3 * AFTER)):
+        replica.wait(1, is_away=False)
+        replica.etcd.refused_since = replica.clock().mono
+        replica.etcd.refusal = "etcd at db:2379: its database is full"
+        assert replica.wait(patience - 1, is_away=False) == []
+        assert replica.wait(2, is_away=False) == ["[FIRING]"]
+        assert replica.letters[0].title == (
+            "[FIRING] alertd-registry alertd · no alertd leads, so nobody is told of services: "
+            "etcd at db:2379: its database is full · critical"
+        )
+        replica.etcd.refused_since = None
+        assert replica.wait(2, is_away=False) == ["[RESOLVED]"]
+        assert "somebody leads again after" in replica.letters[1].title
+        assert replica.doubts == []
+    assert one.ids == two.ids

@@ -153,6 +153,8 @@ class Election:
         """Whether, of the terms that are known here, the last was ours."""
         self.last_term = 0
         """The revision at which the last term known here began; 0 for none."""
+        self.refused_since: float | None = None
+        """Since when (monotonic seconds) nobody leads and etcd refuses to let this replica; None if that is not so."""
         self._outdated = Trouble("this replica stands by")
         self._find_newer: Callable[[], Awaitable[str]] = _nothing
         self._meet: Callable[[bool], None] = _ignore
@@ -202,6 +204,11 @@ class Election:
         if isinstance(error, EtcdRefused):
             self._trouble.note(error, time.monotonic())
 
+    @property
+    def refusal(self) -> str:
+        """What etcd said when it last refused to let this replica lead, while that lasts."""
+        return self._trouble.last
+
     # --- winning -----------------------------------------------------------------------------------------------------
 
     async def _win(self) -> Term:
@@ -214,7 +221,7 @@ class Election:
                 await self._outwait(page.revision)
             elif await self._is_outdated():
                 await asyncio.sleep(self._settings.stand_by)
-            elif (term := await self._stand()) is not None:
+            elif (term := await self._stand_if_allowed()) is not None:
                 if not await self._is_outdated():
                     return term
                 await self.resign()
@@ -229,6 +236,14 @@ class Election:
             self._outdated.end(time.monotonic())
         return bool(self.newer)
 
+    async def _stand_if_allowed(self) -> Term | None:
+        """Stand, and note since when that is refused."""
+        try:
+            return await self._stand()
+        except EtcdRefused:
+            self.refused_since = self.refused_since or time.monotonic()
+            raise
+
     async def _stand(self) -> Term | None:
         """Create the key; return None if another was quicker."""
         asked_at = time.monotonic()
@@ -240,7 +255,7 @@ class Election:
             await self.resign()
             return None
         self._holder = b""
-        self.led_last, self.last_term = True, done.revision
+        self.led_last, self.last_term, self.refused_since = True, done.revision, None
         term = Term(self._client, self._key, done.revision, self._lease)
         term.deadline = asked_at + self._settings.trust
         return term
@@ -270,7 +285,7 @@ class Election:
 
     def _introduce(self, holder: KeyValue) -> None:
         """Say who leads instead, once."""
-        self.led_last, self.last_term = self._is_own(holder), holder.create_revision
+        self.led_last, self.last_term, self.refused_since = self._is_own(holder), holder.create_revision, None
         if holder.value != self._holder:
             self._holder = holder.value
             _log.info("%s stands by: %s leads", self._replica, document.replica_of(holder.value))

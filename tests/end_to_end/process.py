@@ -67,7 +67,8 @@ class DaemonProcess:
     def start(self, *, is_waiting: bool = True) -> Self:
         """Start it, and wait until it has judged its first snapshot."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stderr=log, env=environment(**self.variables))
+            variables = {"ALERTD_STATE_DIR": str(self.log_path.parent / "state"), **self.variables}
+            self.process = subprocess.Popen(self.command, stderr=log, env=environment(**variables))
         if is_waiting:
             self.wait_for_log("ready")
         return self

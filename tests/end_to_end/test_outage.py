@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.end_to_end.process import ROUTES, DaemonProcess
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ def about_etcd(messages: Arrivals) -> Sequence[tuple[str, str]]:
         for message in messages
         if "alertd-registry" in message["title"]
     ]
+
+
+def fill(etcd: EtcdServer) -> None:
+    """Write until etcd takes no more."""
+    for number in range(100):
+        etcd.ctl("put", f"/fill/{number}", text="x" * 500_000)
 
 
 def test_an_etcd_that_is_out_of_reach_is_told_of_once_and_again_when_it_is_back(
@@ -66,6 +74,31 @@ def test_the_replica_that_led_last_tells_and_the_others_only_much_later(
         told = about_etcd(inbox.wait_for(lambda messages: len(about_etcd(messages)) == 4, 20))
         assert told[2] == told[3]
         assert told[2][0] == "RESOLVED"
+
+
+def test_that_a_full_etcd_lets_nobody_lead_is_told(tmp_path: Path, etcd: EtcdServer, inbox: HttpInbox) -> None:
+    """The leader is stopped while etcd is full: who stands by says that nobody can take its place, and later does."""
+    etcd.stop()
+    etcd.flags = (f"--quota-backend-bytes={16 << 20}",)
+    etcd.start()
+    one = DaemonProcess(tmp_path / "one", etcd, "--state-dir", str(tmp_path / "state1"), "--replica", "one")
+    two = DaemonProcess(tmp_path / "two", etcd, "--state-dir", str(tmp_path / "state2"), "--replica", "two")
+    with one, two:
+        one.write_rules(QUICK, inbox).start().wait_for_log("speaks now")
+        two.write_rules(QUICK, inbox).start().wait_for_log("two stands by: one leads")
+        with pytest.raises(AssertionError, match="database space exceeded"):
+            fill(etcd)
+        assert one.stop() == 0
+        received = inbox.wait_for(lambda messages: len(about_etcd(messages)) == 1, 20)
+        assert received[-1]["title"].startswith(f"{FIRING} alertd · no alertd leads, so nobody is told of services: ")
+        assert "its database is full" in received[-1]["title"]
+        etcd.ctl("del", "--prefix", "/fill/")
+        etcd.ctl("compact", str(etcd.revision()))
+        etcd.ctl("defrag")
+        etcd.ctl("alarm", "disarm")
+        received = inbox.wait_for(lambda messages: len(about_etcd(messages)) == 2, 20)
+        assert received[-1]["title"].startswith(f"{RESOLVED} alertd · somebody leads again after ")
+        two.wait_for_log("two leads now")
 
 
 def test_who_is_killed_meanwhile_tells_the_end_after_its_restart(

@@ -317,8 +317,11 @@ def test_a_full_etcd_is_said_for_the_operator(etcd: EtcdServer, key: bytes, capl
     async def story() -> None:
         async with replica(etcd.endpoint, key) as one:
             await until(lambda: caplog.records, "it says so")
+            assert one.election.refused_since is not None
+            assert "its database is full" in one.election.refusal
             await asyncio.to_thread(etcd.ctl, "alarm", "disarm")
             await leading(one)
+            assert one.election.refused_since is None
 
     etcd.stop()
     etcd.flags = ("--quota-backend-bytes=1000000",)
