@@ -113,7 +113,8 @@ def _address_by_alias(plugin: Any) -> None:
     aliases = _Aliases(plugin)
 
     def fetch(self: Any, method: Any, url: str, payload: Any, params: Mapping[str, str] | None = None) -> Any:
-        return own._fetch(self, method, url, payload, params and {**params, "identifierType": "alias"})  # noqa: SLF001
+        by_alias = params and {**params, "identifierType": "alias"}
+        return own._fetch(self, method, url, payload, by_alias)  # noqa: SLF001 - the plugin asks by nothing else
 
     plugin.__class__ = type(own.__name__, (own,), {"_fetch": fetch, "store": aliases, "__module__": own.__module__})
     plugin.mapping = {**plugin.mapping, **{tone: "new" for tone in plugin.mapping if str(tone.value) == "info"}}
