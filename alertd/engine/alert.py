@@ -15,15 +15,16 @@ from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
+from alertd.engine import placing
 from alertd.engine.flap import FlapCounter
-from alertd.engine.membership import NOBODY, Membership
+from alertd.engine.membership import NOBODY
 from alertd.engine.timers import Timer, stop
 from alertd.model import AlertState, Cause, Instant, Kind, Mute, Reason
 
 if TYPE_CHECKING:
     from alertd.engine.conditions import Condition
+    from alertd.engine.membership import Membership
     from alertd.engine.registry import Instance
-    from alertd.engine.routing import Way
     from alertd.engine.rules import CompiledRule
     from alertd.model import Ack
 
@@ -252,14 +253,15 @@ class LiveAlert:
             self.settle_at(now.mono + flap.settle)
             self._start_flapping(now)
 
-    def enter_books(self, is_owed: bool, now: Instant) -> None:  # noqa: FBT001 - see `AlertPast`
+    def enter_books(self, is_owed: bool, groups: placing.Keys, now: Instant) -> None:  # noqa: FBT001 - see `AlertPast`
         """Take its place among the alerts, as one that another process left off with."""
         if self.state is not AlertState.INACTIVE or self.flapping:
             self._desk.active[self.id] = self
+        if self.is_standing or is_owed:
+            placing.put_back(self, groups)
+            placing.take(self, placing.own_places(self), is_news=True)
         if self.is_standing:
-            self.take_part(now)
-        elif is_owed:
-            self.take_ways(is_news=True)
+            self._desk.mutes.review(self, now)
         self.change_news(now, self.turned)
 
     def mute(self, mute: Mute | None, now: Instant) -> None:
@@ -341,7 +343,7 @@ class LiveAlert:
     def take_part(self, now: Instant) -> None:
         """Begin to stand: take the ways that the routes give it, inhibit others, be muted by others."""
         self.not_before = -inf
-        self.take_ways(is_news=True)
+        placing.take(self, placing.new_places(self), is_news=True)
         self._desk.mutes.review(self, now)
 
     def _stand_down(self, now: Instant) -> None:
@@ -351,40 +353,6 @@ class LiveAlert:
         self._desk.mutes.review(self, now)
         self.change_news(now)
 
-    def take_ways(self, *, is_news: bool) -> None:
-        """Take the ways that the rules in force give it; what was told before is taken back by the first of them.
-
-        `is_news`: all on the way are to be told, unless they know already; else only those that were to be told before,
-        or all if nobody who is still there knows: of that, an engine that does not speak can only suppose.
-        """
-        desk, before = self._desk, self.memberships
-        if not before:
-            self.memberships = tuple(self._set_out(way) for way in desk.router.ways(self))
-            return
-        owed = {channel: channel in member.supposed for member in before for channel in member.owed}
-        knows = {channel for member in before for channel in member.beliefs}
-        tells_all = is_news or not any(desk.router.has(channel) for channel in knows)
-        supposes = not (is_news or desk.speaks)
-        left = {member.group: member for member in before}
-        memberships = []
-        for way in desk.router.ways(self):
-            group = desk.group(way, self)
-            member = left.pop(group, None) or Membership(self, group)
-            channels = tuple(name for name in way.channels if name not in knows and (tells_all or name in owed))
-            member.set_out(way.steps, channels, [name for name in channels if supposes and owed.get(name, True)])
-            memberships.append(member)
-        self.memberships = tuple(memberships)
-        for group, member in left.items():
-            self.memberships[0].inherit(member)
-            self.memberships[0].group.succeed(group)
-            group.drop(member)
-
-    def _set_out(self, way: Way) -> Membership:
-        """Take a way on which nobody knows of it, or is owed anything yet."""
-        member = Membership(self, self._desk.group(way, self))
-        member.set_out(way.steps, way.channels)
-        return member
-
     def unlearn(self, now: Instant) -> None:
         """Take it that nobody was told of it; while it stands, all are owed that."""
         for member in self.memberships:
@@ -393,13 +361,13 @@ class LiveAlert:
         if self.ending is not None:
             self._waive()
         if self.is_standing:
-            self.take_ways(is_news=True)
+            placing.take(self, placing.own_places(self), is_news=True)
         self.follow_up(now)
 
     def rehome(self, now: Instant) -> None:
         """Take the ways that the rules in force give it; one that only owes its end stays where it is."""
         if self.is_standing:
-            self.take_ways(is_news=False)
+            placing.take(self, placing.new_places(self), is_news=False)
             self.change_news(now)
 
     def change_news(self, now: Instant, since: Instant | None = None) -> None:

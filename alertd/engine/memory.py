@@ -24,9 +24,10 @@ from alertd.errors import AlertdError
 from alertd.model import AlertState, Cause, Instant, Reason, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from alertd.engine.conditions import Condition
+    from alertd.engine.placing import Keys
     from alertd.engine.registry import Registry, Service
 
 _RAW_KEPT = 4096
@@ -151,8 +152,12 @@ def _of_condition(condition: Condition, label: Callable[[Instance], str], dial: 
     past = condition.past(dial.now)
     mono = dial.write_mono
     record: Record = {}
+    keys = dict.fromkeys(each.groups for each in past.alerts.values() if each.groups)
+    groups = {each: number for number, each in enumerate(keys)}
     if past.alerts:
-        record["alerts"] = [[name(key), _of_past(each, dial)] for key, each in past.alerts.items()]
+        record["alerts"] = [[name(key), _of_past(each, groups, dial)] for key, each in past.alerts.items()]
+    if groups:
+        record["groups"] = list(groups)
     if past.changes:
         record["changes"] = [[name(key), [*map(mono, times)]] for key, times in past.changes.items()]
     if past.peaks:
@@ -167,13 +172,15 @@ _MOMENTS = ("pending_since", "since", "until", "between")
 _DEADLINES = ("keep_over", "settled")
 
 
-def _of_past(past: AlertPast, dial: Dial) -> Record:
+def _of_past(past: AlertPast, groups: Mapping[Keys, int], dial: Dial) -> Record:
     """Return an alert's past without what is as usual."""
     record = {name: value for name, value in past._asdict().items() if value}
     record.update((name, dial.write(record[name])) for name in _MOMENTS if name in record)
     record.update((name, dial.write_mono(record[name])) for name in _DEADLINES if name in record)
     if past.flips:
         record["flips"] = [dial.write_mono(at) for at in past.flips]
+    if past.groups:
+        record["groups"] = groups[past.groups]
     return record
 
 
@@ -200,7 +207,7 @@ def recall(name: str, record: Mapping[str, Any], registry: Registry, now: Instan
         down = record.get("down", {}).items()
         doubted = {instances[name]: dial.read_mono(each["doubted"]) for name, each in down if "doubted" in each}
         true_at = int(record["at"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise Damaged(f"what is remembered of {service.name} cannot be read: {type(error).__name__}: {error}") from None
     service.true_at = true_at
     for label, instance in instances.items():
@@ -247,9 +254,10 @@ def _past_of(record: Mapping[str, Any], instances: Mapping[str, Instance], dial:
     def key_of(label: str | None) -> Instance | str | None:
         return None if label is None else instances.get(label, label)
 
+    groups = [tuple(tuple(map(str, key)) for key in keys) for keys in record.get("groups", ())]
     return ConditionPast(
         kind=str(record.get("kind", "")),
-        alerts={key_of(label): _alert_past_of(each, dial) for label, each in record.get("alerts", ())},
+        alerts={key_of(label): _alert_past_of(each, groups, dial) for label, each in record.get("alerts", ())},
         changes={key_of(label): [*map(dial.read_mono, times)] for label, times in record.get("changes", ())},
         peaks={
             per: PeakPast(
@@ -261,7 +269,7 @@ def _past_of(record: Mapping[str, Any], instances: Mapping[str, Instance], dial:
     )
 
 
-def _alert_past_of(record: Mapping[str, Any], dial: Dial) -> AlertPast:
+def _alert_past_of(record: Mapping[str, Any], groups: Sequence[Keys], dial: Dial) -> AlertPast:
     fields: Record = {name: record[name] for name in AlertPast._fields if name in record}
     fields.update((name, dial.read(fields[name])) for name in _MOMENTS if name in fields)
     fields.update((name, dial.read_mono(fields[name])) for name in _DEADLINES if name in fields)
@@ -270,6 +278,7 @@ def _alert_past_of(record: Mapping[str, Any], dial: Dial) -> AlertPast:
     if "reason" in fields:
         fields["reason"] = Reason(fields["reason"])
     fields["flips"] = tuple(map(dial.read_mono, fields.get("flips", ())))
+    fields["groups"] = groups[fields["groups"]] if "groups" in fields else ()
     return AlertPast(**fields)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from alertd.engine.flap import FlapCounter
+from alertd.engine.placing import Keys, keys_of
 from alertd.model import AlertState, Cause, Instant, Reason
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class AlertPast(NamedTuple):
     """What an alert must be told to go on where another on the same rule and target left off.
 
     `keep_over` and `settled` are deadlines, `flips` the changes that count towards flapping, all in
-    monotonic seconds. `is_owed` tells that people are to be told of one that is over, or that is told once.
+    monotonic seconds. `is_owed` tells that people are to be told of one that is over, or that is told once. `groups`
+    are the keys of those that it takes part in, where the rules alone cannot say.
     """
 
     state: AlertState = AlertState.INACTIVE
@@ -43,6 +45,7 @@ class AlertPast(NamedTuple):
     settled: float | None = None
     changes: int = 0
     flips: tuple[float, ...] = ()
+    groups: Keys = ()
 
 
 class ConditionPast(NamedTuple):
@@ -86,6 +89,7 @@ def past_of(alert: LiveAlert, now: Instant) -> AlertPast | None:
         settled=None if alert.settle_timer is None else alert.settle_timer.due,
         changes=0 if alert.changes is None else alert.changes.changes,
         flips=flips,
+        groups=keys_of(alert),
     )
 
 
@@ -101,7 +105,7 @@ def resume(alert: LiveAlert, past: AlertPast, now: Instant) -> None:
     elif alert.state is AlertState.FIRING and not alert.holds:
         alert.start_keep(now.mono if past.keep_over is None else past.keep_over)
     _resume_flapping(alert, past, now)
-    alert.enter_books(past.is_owed, now)
+    alert.enter_books(past.is_owed, past.groups, now)
 
 
 def _resume_flapping(alert: LiveAlert, past: AlertPast, now: Instant) -> None:

@@ -15,7 +15,7 @@ from alertd.engine.match import Labels, Matcher, MatcherIndex
 from alertd.model import Kind, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from alertd.config.schema import Route, Ruleset
     from alertd.engine.alert import LiveAlert
@@ -89,14 +89,25 @@ class Router:
     def ways(self, alert: LiveAlert) -> tuple[Way, ...]:
         """Return the ways that `alert` takes now."""
         condition = alert.condition
-        plan = condition.plan
-        if plan is None or plan.router is not self:
-            plan = condition.plan = self._plan(condition)
+        plan = self._plan_of(condition)
         return plan.ways if plan.ways is not None else self._decide(plan, Labels(alert), condition)
+
+    def ways_by(self, keys: Container[str], condition: Condition) -> tuple[Way, ...]:
+        """Return the ways of these keys, as an alert of `condition` takes them; those that are gone are left out."""
+        return self._make_ways((leg for leg in self._legs if leg.key in keys), condition)
+
+    def is_certain(self, condition: Condition) -> bool:
+        """Tell whether all alerts of a condition always belong to the same groups, whatever its data says."""
+        ways = self._plan_of(condition).ways
+        return ways is not None and all(name in condition.constants for way in ways for name in way.route.group_by)
+
+    def find(self, key: str) -> Route | None:
+        """Return the route that ways of this key take, if there is one."""
+        return next((leg.route for leg in self._legs if leg.key == key), None)
 
     def route_of(self, key: str) -> Route:
         """Return the route that ways of this key take, the default one if it is gone."""
-        return next((leg.route for leg in self._legs if leg.key == key), self._legs[-1].route)
+        return self.find(key) or self._legs[-1].route
 
     @property
     def channels(self) -> Iterable[str]:
@@ -114,6 +125,12 @@ class Router:
         if kind is Kind.RESOLVED and not self._resolved_wanted[channel]:
             return Reason.RESOLVE_NOT_WANTED
         return None
+
+    def _plan_of(self, condition: Condition) -> Plan:
+        plan = condition.plan
+        if plan is None or plan.router is not self:
+            plan = condition.plan = self._plan(condition)
+        return plan
 
     def _plan(self, condition: Condition) -> Plan:
         legs: list[tuple[_Leg, bool]] = []

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from typing_extensions import override
 
 from alertd.config.schema import Rule
+from alertd.engine import placing
 from alertd.engine.alert import LiveAlert
 from alertd.engine.builtin import Noted
 from alertd.engine.conditions import Condition, Measure
@@ -237,7 +238,7 @@ class Succession:
         self._dial = Dial(now)
         self._instances: dict[Service, dict[str, Instance]] = {}
         self._learned: dict[LiveAlert, _ToldAlert] = {}
-        self._owed: dict[LiveAlert, set[str]] = {}
+        self._owed: dict[LiveAlert, dict[str, None]] = {}
         """To whom the last speaker owed what it had told others."""
         desk.unlearn(now)
 
@@ -273,7 +274,7 @@ class Succession:
             _agree(alert, told, now)
             self._owe(alert)
             if alert.is_standing:
-                alert.take_ways(is_news=False)
+                placing.take(alert, placing.own_places(alert), is_news=False)
         for group in () if was_own else list(self._desk.groups.values()):
             group.discharge_told()
         for alert in self._desk.alerts():
@@ -296,24 +297,21 @@ class Succession:
         if member is None:
             member = Membership(alert, group)
             alert.memberships = (*alert.memberships, member)
-        elsewhere = {channel for other in alert.memberships if other is not member for channel in other.owed}
         member.beliefs = told.beliefs
-        member.owed = tuple(channel for channel in dict.fromkeys(told.owed) if channel not in elsewhere)
         member.steps_done = told.steps_done
-        self._owed.setdefault(alert, set()).update(told.owed)
-        for other in alert.memberships:
-            for channel in told.beliefs:
-                other.discharge(channel)
+        self._owed.setdefault(alert, {}).update(dict.fromkeys(told.owed))
         self._learned[alert] = told
         if alert.ending is not None:
             self._desk.bury(alert)
 
     def _owe(self, alert: LiveAlert) -> None:
-        """Owe what the last speaker owed, once each, and nothing that this engine alone would tell."""
-        owed = self._owed[alert].difference(*(member.beliefs for member in alert.memberships))
+        """Owe what the last speaker owed, each channel by one group, and nothing that this engine alone would tell."""
+        known = {channel for member in alert.memberships for channel in member.beliefs}
+        owed = [channel for channel in self._owed[alert] if channel not in known]
         for member in alert.memberships:
             member.owed = tuple(channel for channel in member.owed if channel in owed)
-            owed.difference_update(member.owed)
+            owed = [channel for channel in owed if channel not in member.owed]
+        alert.memberships[0].owed += tuple(owed)
 
     def _alert_of(self, about: _About, told: _ToldAlert) -> LiveAlert:
         """Return the alert meant, as one that has ended for good if it is judged no more."""

@@ -116,7 +116,7 @@ class Relay(Story):
 
     def reload(self, *rules: Rule, **fields: Any) -> Self:
         """Put another ruleset in force, in both."""
-        self.rules = rules
+        self.rules, self.fields = rules, fields
         super().reload(*rules, **fields)
         self._write()
         if self.standby is not None:
@@ -170,6 +170,18 @@ class Relay(Story):
     def restart(self, *rules: Rule, **fields: Any) -> Self:
         """Die and begin anew at once."""
         return self.leave().come_back(*rules, **fields)
+
+    def restart_standby(self) -> Self:
+        """Let the standby die, and another begin from what whoever speaks remembers."""
+        self.standby = engine = self._begin(ruleset(*self.rules, **self.fields))
+        engine.stand_by(another_speaks=True)
+        memory = {name: each for name, each in through_json(self.engine.remember(self.now)).items() if each}
+        assert engine.recall(memory, self.now) == []
+        assert not tells(engine.open_gap(self.now, self.now))
+        found = [event._replace(kind=EventKind.FOUND) for event in self.present.values()]
+        assert not tells(engine.feed(found, self.now))
+        assert not tells(engine.close_gap(self.now))
+        return self
 
     def fail_over(self) -> Self:
         """Let the standby speak instead; whoever spoke is its standby now."""

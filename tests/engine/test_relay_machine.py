@@ -23,6 +23,7 @@ ROUTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "by service": ({"group_by": ("rule", "service")},),
     "by instance": ({"group_by": ("rule", "service", "instance")},),
     "critical apart": ({"match": {"severity": "critical"}}, {"group_by": ("service",)}),
+    "by data": ({"match": {"zone": "eu"}}, {"group_by": ("rule", "service", "load")}),
 }
 """Routes that a reload may put in force: what each sets, the last being the default one. All lead to both channels."""
 
@@ -58,6 +59,13 @@ class Engines(Engine):
     def fail_over(self) -> None:
         """Let the standby speak."""
         self.story.fail_over()
+
+    @rule()
+    @precondition(lambda self: self.story.standby is not None and not self.has_gap)
+    def restart_standby(self) -> None:
+        """Let another stand by, which knows what is remembered."""
+        self.wait(0.5)  # no two processes begin at one moment
+        self.story.restart_standby()
 
     @rule()
     @precondition(lambda self: self.story.standby is None and not self.has_gap and not self.is_away)

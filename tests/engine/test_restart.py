@@ -239,6 +239,26 @@ def test_what_only_changed_its_route_is_told_to_nobody_new_by_the_next_speaker()
     assert both.fail_over().at(200).told[4:] == []
 
 
+def test_what_its_data_would_lead_elsewhere_ends_where_it_began_whoever_speaks() -> None:
+    """Its value names another route, or another group, while it fires: each replica keeps it where it was told."""
+    eu = route(match={"zone": "eu"}, channels=("ops",), group_by=("service", "ver"))
+    fields: dict[str, Any] = {"routes": (eu, default_route(channels=("mail",), group_by=("service", "ver"))), **TWO}
+    moves: tuple[dict[str, Any], ...] = ({"zone": "us", "ver": "1"}, {"zone": "eu", "ver": "2"})
+    for moved in moves:
+        for restarts in ("nobody", "before the end", "after the end"):
+            story = Relay(rule(when={"value": {"field": "load", "above": 4}}), has_standby=True, **fields)
+            story.put("apache/a", load=9, zone="eu", ver="1").at(10).put("apache/a", load=9, **moved).at(
+                20
+            ).fail_over().at(21)
+            if restarts == "before the end":
+                story.restart_standby()
+            story.at(30).put("apache/a", load=1, **moved).at(40)
+            if restarts == "after the end":
+                story.restart_standby()
+            told = story.fail_over().at(50).fail_over().at(60).told
+            assert told == ["0 firing r apache/a to ops", "30 resolved r apache/a to ops"], (moved, restarts)
+
+
 def test_a_standby_lets_go_of_what_is_over() -> None:
     """What fires and ends day after day does not pile up in an engine that does not speak."""
     story = Relay(rule(), up=("apache/a",), has_standby=True).at(10)
