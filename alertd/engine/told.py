@@ -127,6 +127,8 @@ def _of_alert(alert: LiveAlert, number: int, dial: Dial) -> list[Any]:
     row = [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode]
     if alert.condition.is_about_self and isinstance(alert.condition, Noted):
         row.append(alert.condition.words_of(alert))
+    elif alert.since is None:  # it has only flapped, and has no firing that would name its end
+        row += ["", alert.revision]
     return row
 
 
@@ -162,6 +164,8 @@ class _ToldAlert(NamedTuple):
     episode: int
     words: str
     """Of a built-in rule: how its target stood."""
+    revision: int
+    """Of one that has only flapped: that of a turn of its; else 0."""
 
 
 class _Told(NamedTuple):
@@ -212,11 +216,12 @@ def _read_about(about: Mapping[str, Any]) -> _About:
 
 
 def _read_alert(row: Sequence[Any], known: Sequence[_Beliefs], dial: Dial) -> _ToldAlert:
-    name, number, since, cause, episode, *words = row
+    name, number, since, cause, episode, *more = row
     beliefs, owed, steps = known[number]
     begun = None if since is None else dial.read(since)
     why = None if cause is None else Cause(cause)
-    return _ToldAlert(name, beliefs, owed, steps, begun, why, int(episode), str(words[0]) if words else "")
+    words, revision = str(more[0]) if more else "", int(more[1]) if more[1:] else 0
+    return _ToldAlert(name, beliefs, owed, steps, begun, why, int(episode), words, revision)
 
 
 class Judged(NamedTuple):
@@ -271,7 +276,8 @@ class Succession:
         now = self._now
         self._note_spoken()
         for alert, told in self._learned.items():
-            _agree(alert, told, now)
+            if alert.ending is None:
+                _agree(alert, told, now)
             self._owe(alert)
             if alert.is_standing:
                 placing.take(alert, placing.own_places(alert), is_news=False)
@@ -350,6 +356,7 @@ class Succession:
         instance = None if told.name is None or about.per else Instance(b"", told.name, service, self._now)
         alert = LiveAlert(condition, instance, told.name if about.per else None)
         alert.since, alert.cause, alert.episode = told.since, told.cause, told.episode
+        alert.revision = told.revision
         alert.until, alert.reason = self._now, reason
         alert.ending = Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED
         return alert

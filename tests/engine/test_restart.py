@@ -111,6 +111,31 @@ def test_a_rule_that_is_gone_after_a_restart_resolves_what_it_told() -> None:
     assert story.at(900).books == {}
 
 
+def test_a_rule_that_is_gone_twice_ends_what_only_flapped_under_two_ids() -> None:
+    """It has fired never, so no count of firings tells the two apart."""
+    flapping, other = rule(for_="50s", flap=FLAP), rule("other", service="pay")
+    story = Relay(flapping, up=("apache/a",), has_standby=True, group_wait="5s")
+    for begun in (10, 500):
+        story.at(begun).reload(flapping, group_wait="5s")
+        for second in range(begun, begun + 4, 2):
+            story.at(second).expire("apache/a").at(second + 1).up("apache/a")
+        story.at(begun + 12).reload(other, group_wait="5s").fail_over().at(begun + 20)
+    assert [line.split()[1] for line in story.told] == ["flapping", "resolved"] * 2
+    assert len({each.id for each in story.notifications}) == 4
+
+
+def test_what_flapped_under_a_rule_that_is_gone_flaps_no_more() -> None:
+    """It only owes its end, whatever rule has its name now; nothing of it comes between the next on the same target."""
+    times: dict[str, Any] = {"for_": "10s", "flap": FLAP}
+    below, other = rule(when={"instances": {"below": 1}}, **times), rule(**times)
+    story = Relay(below, up=("apache/a",), has_standby=True, group_wait="5s")
+    for second in (10, 12):
+        story.at(second).expire("apache/a").at(second + 1).up("apache/a")
+    story.at(20).reload(other, group_wait="5s").fail_over().reload(below, group_wait="5s").at(21).expire("apache/a")
+    assert story.at(80).told[-1] == "36 firing r apache"
+    assert [alert.state for alert in story.engine.alerts()] == [AlertState.FIRING]
+
+
 def test_a_rule_of_another_kind_after_a_restart_does_not_go_on() -> None:
     """What was told by the rule as it was is over; the rule as it is fires when its own condition holds."""
     below: dict[str, Any] = {"instances": {"below": 2}}
