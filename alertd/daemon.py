@@ -275,7 +275,7 @@ class Daemon:
         """Let begin anew what goes by what etcd has, if that shows another history."""
         if watch.counters.histories != self._histories:
             self._histories = watch.counters.histories
-            self._engine.rebase()
+            self._engine.rebase(read_clock())
             if self._speaker is not None:
                 self._speaker.rewrite()
             leader.begin_anew()

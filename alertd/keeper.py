@@ -109,7 +109,7 @@ class Keeper:
             return False
         now = self._clock()
         states = {name.removeprefix(STATE): each for name, each in documents.contents.items() if name != CHECKPOINT}
-        for error in self._engine.recall(states, now):
+        for error in self._engine.recall(states, now, _era_of(checkpoint)):
             _log.warning("what was kept is found out anew", error=str(error))
         bookmark = _bookmark_of(checkpoint, list(self._engine.present_keys()), now)
         if bookmark is not None:
@@ -173,7 +173,7 @@ class Keeper:
                 self._touched.pop(name, None)
         if place.revision and place[:2] != self._written[:2]:
             at = Dial(self._clock()).write(self._clock())
-            content = {"revision": place.revision, "cluster": place.cluster_id, "at": at}
+            content = {"revision": place.revision, "cluster": place.cluster_id, "at": at, "era": self._engine.era}
             await self._store.commit(term, {CHECKPOINT: content})
         self._written = place
 
@@ -194,6 +194,11 @@ class Keeper:
 
 def _instances_in(record: Record | None) -> int:
     return 0 if record is None else len(record["up"]) + len(record.get("down", ()))
+
+
+def _era_of(checkpoint: dict[str, Any]) -> int:
+    era = checkpoint.get("era", 0)
+    return era if isinstance(era, int) else 0
 
 
 def _bookmark_of(checkpoint: dict[str, Any], keys: list[bytes], now: Instant) -> Bookmark | None:

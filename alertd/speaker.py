@@ -183,7 +183,7 @@ class Speaker:
         """Go on from what this replica remembers, and write what etcd lacks of it; what is claimed there holds."""
         if self._store.is_set_back:
             _log.warning("etcd has lost what was told: this replica goes on from what it remembers, and writes it anew")
-            self._engine.rebase()
+            self._engine.rebase(self._shell.clock())
         told, storms = self._engine.take_told(self._shell.clock(), everything=True)
         self._speaks = True
         groups = [record for record in told.values() if record is not None]

@@ -58,7 +58,7 @@ class Life:
         async with aclosing(self.watch.follow()) as steps:
             async for step in steps:
                 if self.watch.counters.histories:
-                    self.engine.rebase()
+                    self.engine.rebase(now())
                 if isinstance(step, Events):
                     self.actions += self.engine.feed(step.events, now())
                 elif isinstance(step, GapOpened):
@@ -270,7 +270,9 @@ def test_another_cluster_is_given_all_that_is_known(etcd: EtcdServer, monkeypatc
                 await until(lambda: only.watch.counters.histories == 1, "the watch notices")
                 await only.lead()
                 await only.keeps(1)
-            assert set(await only.kept()) == {CHECKPOINT, STATE + "pay"}
+            kept = await only.kept()
+            assert set(kept) == {CHECKPOINT, STATE + "pay"}
+            assert kept[CHECKPOINT]["era"] == only.engine.era > 0
 
     run(story())
 

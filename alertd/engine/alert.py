@@ -59,10 +59,10 @@ class LiveAlert:
     """One alert.
 
     `holds` is the condition; `cause` that of its last turn, `fault` that of its last turn to true, which is what
-    matchers see. `episode` counts the firings, `since` and `until` are those of the last one; `revision` is that of the
-    last turn. `ending` says as what it ended for good. `is_inhibited` holds also while a silence mutes it besides;
-    `not_before` (monotonic seconds) is until when what was inhibited waits. `is_brief` is one that is told once and is
-    over as it happens.
+    matchers see. `since` and `until` are those of the last firing; `revision` is that of the last turn, and `episode`
+    counts the firings that this does not tell apart. `ending` says as what it ended for good. `is_inhibited` holds also
+    while a silence mutes it besides; `not_before` (monotonic seconds) is until when what was inhibited waits.
+    `is_brief` is one that is told once and is over as it happens.
     """
 
     __slots__ = (
@@ -111,8 +111,7 @@ class LiveAlert:
         self.cause: Cause | None = None
         self.fault: Cause | None = None
         self.reason: Reason | None = None
-        self.revision = 0
-        self.episode = desk.episodes.get(self.id, desk.first_episode)
+        self.revision, self.episode = desk.episodes.get(self.id, (0, 0))
         self.memberships: tuple[Membership, ...] = ()
         self.muted: Mute | None = None
         self.ending: Kind | None = None
@@ -171,7 +170,7 @@ class LiveAlert:
                 return
             begun = trigger.since if trigger is not None else now
         self.holds = holds
-        self.revision = self._desk.revision
+        self._date()
         if trigger is not None:
             self.cause = trigger.cause
             self.between = trigger.between
@@ -203,7 +202,7 @@ class LiveAlert:
         """Tell of something that is over as it happens, and so never resolves."""
         self.cause = self.fault = trigger.cause
         self.between, self.since = trigger.between, now
-        self.revision = self._desk.revision
+        self._date()
         self.episode += 1
         self.is_brief = True
         self._decide(Reason.TOLD_ONCE, now)
@@ -461,6 +460,11 @@ class LiveAlert:
         if self.keep_timer is None:
             self.keep_timer = Timer(lambda now: self._step(Input.KEEP_OVER, now))
         self._desk.timers.start(self.keep_timer, at)
+
+    def _date(self) -> None:
+        """Take note of when it turns."""
+        self.episode = self._desk.episode_of(self)
+        self.revision = self._desk.revision
 
     def _decide(self, reason: Reason, now: Instant, detail: str = "") -> None:
         self._desk.decide(self, reason, now, detail)

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from alertd.config.schema import Rule
 from alertd.engine.conditions import Condition, Measure
+from alertd.engine.desk import unused_number
 from alertd.engine.registry import Instance, Service
 from alertd.engine.rules import CompiledRule
 from alertd.model import SELF, BuiltIn, Reason, RuleText, Severity
@@ -88,7 +89,7 @@ class Noted(Condition):
             self._judge(alert, now, holds=True, calm=True)
         elif alert.since is None:
             alert.since, alert.until = since, now
-            alert.episode = self._new_episode(alert, now)
+            alert.episode = _new_episode(alert, now)
         return alert
 
     def know_nothing(self, now: Instant) -> None:
@@ -107,13 +108,8 @@ class Noted(Condition):
 
     def _judge(self, alert: LiveAlert, now: Instant, *, holds: bool, calm: bool) -> None:
         if holds and not alert.holds:
-            alert.episode = self._new_episode(alert, now)
+            alert.episode = _new_episode(alert, now)
         alert.judge(holds, now, None, calm=calm)
-
-    @staticmethod
-    def _new_episode(alert: LiveAlert, now: Instant) -> int:
-        """Return a number that no earlier process has used: no event of etcd's tells one firing from the next."""
-        return max(alert.episode, round(now.wall.timestamp() * 1000))
 
     @override
     def judge(self, changes: Sequence[Change], now: Instant, *, calm: bool) -> None:
@@ -170,3 +166,8 @@ def _compile(name: BuiltIn, order: int, flap: Flap | None) -> CompiledRule:
     severity = _SEVERITIES[name]
     fields = {"name": str(name), "service": SELF, "severity": severity, "when": {"malformed": True}}
     return CompiledRule(Rule.model_validate(fields), RuleText(name, severity, _SOURCE), flap, order)
+
+
+def _new_episode(alert: LiveAlert, now: Instant) -> int:
+    """Return a number that no earlier process has used: no event of etcd's tells one firing from the next."""
+    return max(alert.episode, unused_number(now))

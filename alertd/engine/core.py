@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from alertd.engine.assignment import Assignment
 from alertd.engine.builtin import BuiltIns, Note
 from alertd.engine.calendar import Calendar
-from alertd.engine.desk import Desk
+from alertd.engine.desk import Desk, unused_number
 from alertd.engine.doubt import Doubt
 from alertd.engine.facts import describe_alert, describe_all, describe_service
 from alertd.engine.forecast import foresee, reach
@@ -83,6 +83,7 @@ class Engine:
         is_gap = self._dirty is not None
         changes: list[Change] = []
         self._pass_time(now)
+        self._desk.is_dated = True
         for event in events:
             kind, key, value, _, revision = event
             if changes and revision != self._desk.revision:
@@ -97,6 +98,7 @@ class Engine:
                     continue
             registry.apply(event, now, changes)
         self._judge(changes, now)
+        self._desk.is_dated = False
         if registry.losses:
             self._doubt.sift([], now)
         return self._finish(now)
@@ -214,14 +216,14 @@ class Engine:
 
     # --- from one process to the next --------------------------------------------------------------------------------
 
-    def recall(self, memories: Mapping[str, Mapping[str, Any]], now: Instant) -> list[Damaged]:
+    def recall(self, memories: Mapping[str, Mapping[str, Any]], now: Instant, era: int = 0) -> list[Damaged]:
         """Know services as an earlier process remembered them, by name; return what could not be read.
 
         To be called before the first event. What the watch then tells of the time since is a gap.
         """
         self._begin(now)
         damaged = []
-        self._desk.first_episode = round(now.wall.timestamp() * 1000)
+        self._desk.era, self._desk.first_episode = era, unused_number(now)
         for name, record in memories.items():
             try:
                 service = recall(name, record, self._registry, now)
@@ -239,10 +241,15 @@ class Engine:
         for service in self._registry.services.values():
             service.true_at = 0
 
-    def rebase(self) -> None:
+    def rebase(self, now: Instant) -> None:
         """Take all that is known for older than all that is told from now on: revisions begin anew."""
         self._distrust()
-        self._desk.rebase()
+        self._desk.rebase(now)
+
+    @property
+    def era(self) -> int:
+        """What tells revisions from those of the same number before they began anew; `recall` is to be given it."""
+        return self._desk.era
 
     def remember(self, now: Instant, services: Iterable[str] | None = None) -> dict[str, Record | None]:
         """Return what is to be remembered of services (None: of all) by name, or None of those that are gone."""

@@ -39,9 +39,11 @@ class Desk:
         "active",
         "calendar",
         "episodes",
+        "era",
         "first_episode",
         "groups",
         "hindsight",
+        "is_dated",
         "is_spoken_for",
         "mutes",
         "out",
@@ -68,10 +70,14 @@ class Desk:
         """Whether what is judged now happened earlier: what turned true did so then, what turned false never was."""
         self.active: dict[str, LiveAlert] = {}
         """Alerts that are pending, firing or flapping, by id."""
+        self.is_dated = False
+        """Whether what is judged now happened at `revision`, which then names it, on every replica."""
+        self.era = 0
+        """From where firings are counted that a revision names: another number once revisions have begun anew."""
         self.first_episode = 0
-        """From where firings are counted: where an earlier process has counted some, from a number beyond those."""
-        self.episodes: dict[str, int] = {}
-        """How often alerts fired whose rule is gone: should it return, their messages must not look like the old."""
+        """The same of those that none names: where an earlier process has counted some, a number beyond those."""
+        self.episodes: dict[str, tuple[int, int]] = {}
+        """Revision and episode of alerts whose rule is gone: should it return, their messages must not look alike."""
         self._ended: dict[str, list[LiveAlert]] = {}
         """By id, alerts that ended for good and whose end has not been told yet."""
         self.groups: dict[tuple[str, ...], Group] = {}
@@ -186,8 +192,15 @@ class Desk:
         self.told.clear()
         self.stormy.clear()
 
-    def rebase(self) -> None:
+    def episode_of(self, alert: LiveAlert) -> int:
+        """Return from where an alert that turns now counts its firings."""
+        if not self.is_dated:
+            return max(alert.episode, self.first_episode)
+        return alert.episode if alert.revision == self.revision else self.era
+
+    def rebase(self, now: Instant) -> None:
         """Take all that happened by now for earlier than whatever happens from now on, at whatever revision."""
+        self.era = unused_number(now)
         for group in self.groups.values():
             group.through = dict.fromkeys(group.through, 0)
         for alert in self.alerts():
@@ -205,7 +218,7 @@ class Desk:
         if alert.memberships:
             self._ended.setdefault(alert.id, []).append(alert)
         if alert.ending is Kind.RESOLVED and alert.episode:
-            self.episodes[alert.id] = alert.episode
+            self.episodes[alert.id] = alert.revision, alert.episode
 
     def adopt(self, alert: LiveAlert) -> None:
         """Let an alert whose rule is back go on with what was told before that went."""
@@ -237,6 +250,11 @@ class Desk:
         if owing:
             self._ended[alert_id] = owing
         return len(owing) < len(ended)
+
+
+def unused_number(now: Instant) -> int:
+    """Return a number beyond all that firings were counted by so far, in whatever process."""
+    return round(now.wall.timestamp() * 1000)
 
 
 def _labels_of(way: Way, key: tuple[str, ...]) -> dict[str, str]:

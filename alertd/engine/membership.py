@@ -180,9 +180,10 @@ class Membership:
         return kind in (Kind.RESOLVED, Kind.FORGOTTEN) or (kind is Kind.SETTLED and not self.is_firing)
 
     def mark(self, kind: Kind) -> str:
-        """Return what names this piece of news: the same on every replica that counts firings from the same number.
+        """Return what names this piece of news: the same on every replica that has seen the event that it is about.
 
-        Those that recalled what was known at different times do not; but what is decided is told under its first name.
+        Where no event is (a reload, a deadline, what was found by listing) another may name it otherwise, or, if that
+        was recalled later, has to; but what is decided is told under its first name.
         """
         return f"{self.alert.id} {kind} {self.alert.episode} {self.alert.revision}"
 

@@ -43,6 +43,7 @@ class Relay(Story):
         self.books: dict[str, Any] = {}
         self.storms: dict[str, Any] = {}
         self.memory: dict[str, Any] = {}
+        self.era = 0
         self.rules, self.fields = rules, fields
         self.standby: Engine | None = None
         self._missed: list[KeyEvent] = []
@@ -91,12 +92,12 @@ class Relay(Story):
             self.standby.open_gap(self.now)
         return self
 
-    def begin_history(self) -> Self:
+    def begin_history(self, at: int = 0) -> Self:
         """Let etcd be another from now on, for both; what was told is written anew."""
-        super().begin_history()
+        super().begin_history(at)
         self.books = through_json(self.engine.take_told(self.now, everything=True)[0])
         if self.standby is not None:
-            self.standby.rebase()
+            self.standby.rebase(self.now)
         return self
 
     def synced(self) -> Self:
@@ -144,6 +145,7 @@ class Relay(Story):
         """Let the engine die; it has remembered all that has happened by now."""
         self._write()
         self.memory = {name: each for name, each in through_json(self.engine.remember(self.now)).items() if each}
+        self.era = self.engine.era
         self._left = self.now, list(self.present.values())
         return self
 
@@ -153,7 +155,7 @@ class Relay(Story):
         (left_at, then), self._left = self._left, None
         missed, self._missed = self._missed, []
         self.engine = engine = self._begin(ruleset(*(rules or self.rules), **{**self.fields, **fields}))
-        assert engine.recall(self.memory, self.now) == []
+        assert engine.recall(self.memory, self.now, self.era) == []
         known = set(engine.present_keys())
         caught_up = engine.open_gap(self.now, left_at)
         if lost_history:
@@ -176,7 +178,7 @@ class Relay(Story):
         self.standby = engine = self._begin(ruleset(*self.rules, **self.fields))
         engine.stand_by(another_speaks=True)
         memory = {name: each for name, each in through_json(self.engine.remember(self.now)).items() if each}
-        assert engine.recall(memory, self.now) == []
+        assert engine.recall(memory, self.now, self.engine.era) == []
         assert not tells(engine.open_gap(self.now, self.now))
         found = [event._replace(kind=EventKind.FOUND) for event in self.present.values()]
         assert not tells(engine.feed(found, self.now))

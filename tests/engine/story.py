@@ -232,10 +232,10 @@ class Story:
         """Find keys in a listing."""
         return self.put(*names, kind=EventKind.FOUND, **fields)
 
-    def begin_history(self) -> Self:
-        """Let etcd be another from now on, whose revisions begin at 1."""
-        self._revision = 0
-        self.engine.rebase()
+    def begin_history(self, at: int = 0) -> Self:
+        """Let etcd be another from now on, or an older one: its next revision comes after `at`."""
+        self._revision = at
+        self.engine.rebase(self.now)
         return self
 
     def synced(self) -> Self:

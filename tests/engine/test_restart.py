@@ -225,6 +225,29 @@ def test_where_revisions_begin_anew_what_is_over_is_told_by_the_next_speaker() -
     assert story.told == ["15 resolved r apache/a", "45 resolved r apache/a"]
 
 
+def test_each_replica_names_a_message_alike_though_nobody_wrote_it_down() -> None:
+    """Whenever it was started: a full etcd keeps nothing of what was told, and who leads next tells it again."""
+    for turns, last in ((1, "firing"), (2, "resolved"), (4, "flapping")):
+        story = Relay(rule(flap=FLAP), up=("apache/a", "apache/b"), has_standby=True).at(10).expire("apache/b").at(20)
+        story.up("apache/b").at(100).restart_standby()
+        books, known = dict(story.books), len(story.told)
+        for turn in range(turns):
+            story.at(110 + turn).expire("apache/a") if turn % 2 == 0 else story.up("apache/a")
+        at_first = {each.id for each in story.notifications[known:]}
+        story.books, known = books, len(story.told)
+        story.fail_over().at(120)
+        assert [line.split()[1] for line in story.told[known:]] == [last]
+        assert {each.id for each in story.notifications[known:]} <= at_first
+
+
+def test_no_name_is_used_again_where_revisions_begin_anew_and_a_restart_follows() -> None:
+    """A snapshot that is restored counts on from there: what it tells is no copy of what was told before."""
+    story = Relay(rule(), up=("apache/a",)).at(10).expire("apache/a").at(20).up("apache/a").at(30)
+    story.begin_history(at=100).put("apache/a").restart().at(40).expire("apache/a").at(50).up("apache/a").at(60)
+    assert [line.split()[1] for line in story.told] == ["firing", "resolved"] * 2
+    assert len({each.id for each in story.notifications}) == 4
+
+
 def test_what_changed_its_route_is_resolved_once_whoever_speaks() -> None:
     """Where it was told, and not on its new way too; also by one who had stood by, and could only suppose."""
     to_ops, to_mail = (default_route(channels=(name,)) for name in ("ops", "mail"))
