@@ -289,7 +289,7 @@ class Engine:
         """
         self._desk.speaks = True
         self._builtins.begin_to_speak(now)
-        judged = Judged(self._registry.services, self._assignment.rules, self._builtins.by_name)
+        judged = Judged(self._registry.services, self._assignment.rules, self._builtins.by_name, self._doubt.believe)
         succession = Succession(self._desk, judged, now)
         damaged = []
         for take in (

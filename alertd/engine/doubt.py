@@ -242,6 +242,13 @@ class Doubt:
         if service.doubted:
             self._judge_late(service, [(instance, False) for instance in service.doubted], now)
 
+    def believe(self, service: Service, instance: Instance | None, now: Instant) -> None:
+        """Judge as lost what people were told of: an instance, or (None) all that is doubted of a service."""
+        for each in list(service.doubted) if instance is None else [instance]:
+            if each in service.doubted:
+                del service.doubted[each]
+                self._judge_late(service, [(each, True)], now)
+
     def _forget_count(self) -> None:
         self._recent.clear()
         self._lost, self._enough, self.room = 0, 0.0, 0
@@ -255,9 +262,7 @@ class Doubt:
         services, self._services, self._number = self._services, {}, 0
         for service in services:
             gone += len(service.doubted)
-            for instance in list(service.doubted):
-                del service.doubted[instance]
-                self._judge_late(service, [(instance, True)], now)
+            self.believe(service, None, now)
         if gone:
             self._desk.collect(now, _FOR_ALL_TO_SPEAK)
         if number:

@@ -28,7 +28,7 @@ from alertd.engine.rules import CompiledRule
 from alertd.model import Cause, Kind, Reason, RuleText, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alertd.engine.desk import Desk
     from alertd.engine.group import Group
@@ -127,7 +127,7 @@ def _of_alert(alert: LiveAlert, number: int, dial: Dial) -> list[Any]:
     row = [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode]
     if alert.condition.is_about_self and isinstance(alert.condition, Noted):
         row.append(alert.condition.words_of(alert))
-    elif alert.since is None:  # it has only flapped, and has no firing that would name its end
+    elif alert.since is None:  # it has only flapped: no beginning will name its end
         row += ["", alert.revision]
     return row
 
@@ -230,6 +230,8 @@ class Judged(NamedTuple):
     services: Mapping[str, Service]
     rules: Mapping[str, CompiledRule]
     built_in: Mapping[str, Noted]
+    believe: Callable[[Service, Instance | None, Instant], None]
+    """Judges as lost what is doubted of a service: an instance, or (None) all."""
 
 
 class Succession:
@@ -238,7 +240,7 @@ class Succession:
     def __init__(self, desk: Desk, judged: Judged, now: Instant) -> None:
         """Forget what this engine has told itself, if ever."""
         self._desk = desk
-        self._services, self._rules, self._built_in = judged
+        self._services, self._rules, self._built_in, self._believe = judged
         self._now = now
         self._dial = Dial(now)
         self._instances: dict[Service, dict[str, Instance]] = {}
@@ -277,7 +279,7 @@ class Succession:
         self._note_spoken()
         for alert, told in self._learned.items():
             if alert.ending is None:
-                _agree(alert, told, now)
+                self._agree(alert, told)
             self._owe(alert)
             if alert.is_standing:
                 placing.take(alert, placing.own_places(alert), is_news=False)
@@ -309,6 +311,21 @@ class Succession:
         self._learned[alert] = told
         if alert.ending is not None:
             self._desk.bury(alert)
+
+    def _agree(self, alert: LiveAlert, told: _ToldAlert) -> None:
+        """Believe what people were told where what is known here of the alert itself is older than that, or doubted."""
+        kinds = {belief.kind for belief in told.beliefs.values()}
+        if Kind.FLAPPING in kinds:
+            alert.flap_on(self._now)
+        elif Kind.FIRING in kinds:
+            service = alert.condition.service
+            if service.doubted and not alert.is_standing:
+                self._believe(service, alert.instance, self._now)
+            alert.fire_on(self._now)
+        if alert.since is None or told.since is None or not alert.is_standing:
+            return
+        if told.since.mono < alert.since.mono:
+            alert.since = told.since
 
     def _owe(self, alert: LiveAlert) -> None:
         """Owe what the last speaker owed, each channel by one group, and nothing that this engine alone would tell."""
@@ -355,22 +372,12 @@ class Succession:
         condition.per_field = about.per
         instance = None if told.name is None or about.per else Instance(b"", told.name, service, self._now)
         alert = LiveAlert(condition, instance, told.name if about.per else None)
-        alert.since, alert.cause, alert.episode = told.since, told.cause, told.episode
+        alert.since, alert.cause = told.since, told.cause
         alert.revision = told.revision
+        alert.episode = told.episode if told.since is None else self._dial.write(told.since)
         alert.until, alert.reason = self._now, reason
         alert.ending = Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED
         return alert
-
-
-def _agree(alert: LiveAlert, told: _ToldAlert, now: Instant) -> None:
-    """Believe what people were told where what is remembered of the alert itself is older than that."""
-    kinds = {belief.kind for belief in told.beliefs.values()}
-    if Kind.FLAPPING in kinds:
-        alert.flap_on(now)
-    elif Kind.FIRING in kinds:
-        alert.fire_on(now)
-    if alert.since is not None and told.since is not None and told.since.mono < alert.since.mono and alert.is_standing:
-        alert.since = told.since
 
 
 def _rule_of(about: _About) -> CompiledRule:

@@ -348,6 +348,18 @@ def test_a_failover_in_the_middle(at: float) -> None:
         )
 
 
+def test_what_was_told_before_a_failover_in_the_middle_stays_told() -> None:
+    """The next speaker, who does not know that it was, has doubted it as well: it is not told as over."""
+    for rules in ((LOST,), (FEW,)):
+        tale = expire_one_by_one(story(*rules, make=Relay, has_standby=True), *NAMES[:4]).at(110)
+        before = about_services(tale)
+        assert before, rules
+        expire_one_by_one(tale, *NAMES[5:13]).at(120).fail_over().at(150)
+        assert about_services(tale) == before, rules
+        tale.at(300)
+        assert all("firing" in line for line in about_services(tale)), rules
+
+
 @pytest.mark.parametrize("away", [0, 20, 300])
 def test_a_restart_in_the_middle_goes_on(away: float) -> None:
     """Until `settle` is over, which may be while nobody watches."""
