@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
@@ -89,6 +89,12 @@ def look_up(fields: Mapping[str, Any] | None, path: str) -> Any:
             return None
         found = found[step]
     return found
+
+
+def pick(fields: Mapping[str, Any] | None, paths: Iterable[str]) -> dict[str, str]:
+    """Return the scalars among the fields at these paths, as they are written."""
+    found = ((path, as_written(look_up(fields, path))) for path in paths)
+    return {path: text for path, text in found if text is not None}
 
 
 def as_written(value: Any) -> str | None:

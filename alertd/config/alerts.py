@@ -29,6 +29,9 @@ BUILT_IN_RULES = frozenset(map(str, BuiltIn))
 OWN_NAMES = f"{SELF}-"
 """How the names of built-in rules begin, those of later versions too."""
 
+BUILT_INS = frozenset({"rule", "service", "instance", "severity", "cause"})
+"""Names that every alert has; an instance alone the third."""
+
 MOST_JUDGED = 100_000
 """How often a rule is held against a match; who has more rules and silences than that is not kept waiting."""
 
@@ -37,7 +40,6 @@ _COMPLAINTS = {
     "service": "no rule speaks of a service",
     "severity": "no rule has severity",
 }
-_BUILT_INS = frozenset({"rule", "service", "instance", "severity", "cause"})
 _USUAL_FIELDS = frozenset({"host", "ipv4_addr", "port"})
 
 
@@ -53,7 +55,7 @@ class Alerts:
             "severity": _Words(str(rule.severity) for rule in self.rules.values()),
         }
         self._judged = 0
-        self._names = {*_BUILT_INS, *_USUAL_FIELDS, *self._service_labels}
+        self._names = {*BUILT_INS, *_USUAL_FIELDS, *self._service_labels}
         for rule in self.rules.values():
             self._names.update(rule.labels, rule.where, _fields_of(rule))
 
@@ -118,7 +120,7 @@ class Alerts:
         fixed = {"rule": (rule.name,), "service": rule.service, "severity": (str(rule.severity),)}
         if name in fixed:
             return fixed[name]
-        if name not in _BUILT_INS and name in rule.labels:
+        if name not in BUILT_INS and name in rule.labels:
             return (rule.labels[name],)
         is_open = name == "cause" or name in self._service_labels or _is_of_instances(rule) or name in _fields_of(rule)
         return None if is_open else ()

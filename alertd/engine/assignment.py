@@ -6,11 +6,13 @@ the same name go on with what the old ones knew.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from alertd.config.alerts import BUILT_INS
 from alertd.engine.kinds import make_condition
 from alertd.engine.registry import Registry, Service
-from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules
+from alertd.engine.rules import RuleIndex, SpecIndex, compile_rules, named_fields
 from alertd.model import SELF, NoForecast, Reason
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Assignment:
         self._desk = desk
         self._index: RuleIndex
         self._specs: SpecIndex
+        self._fields: set[str] = set()
+        """Names that others than rules go by."""
         self.rules: Mapping[str, CompiledRule] = {}
         """The rules in force, by name."""
         self.unjudged: dict[Service, None] = {}
@@ -46,6 +50,7 @@ class Assignment:
         self.rules = {rule.rule.name: rule for rule in compile_rules(ruleset)}
         self._index = RuleIndex(tuple(self.rules.values()))
         self._specs = SpecIndex(ruleset.services)
+        self._fields = named_fields(ruleset)
         registry = self._registry
         named = dict.fromkeys((*self._index.named, *self._specs.named))
         for service in list(registry.services.values()):
@@ -64,6 +69,11 @@ class Assignment:
         rules = self._index.matching(service.name)
         service.conditions = tuple(make_condition(rule, service, self._desk) for rule in rules)
         service.keeps_fields = any(condition.reads_fields for condition in service.conditions)
+        own = (name for each in service.conditions for name in (*each.rule.rule.where, each.per_field))
+        kept = tuple(sorted(self._fields.union(own) - {*BUILT_INS, *service.labels, ""}))
+        if kept != service.kept_fields:
+            service.kept_fields = kept
+            self._registry.touched |= dict.fromkeys(each.service.name for each in islice(service.instances, 1))
 
     def judge_unjudged(self, now: Instant) -> None:
         """Judge the services of which more is to be judged than what happened to them."""

@@ -1,9 +1,10 @@
 """A service as plain data, and back: what outlives a process.
 
-What etcd can tell again is left out: the values of the instances that are there. Kept is what only the past knows:
-which instances were known, what became of those that are gone, which conditions hold and since when, and what counts
-towards a flap, a peak, or `changes`. Times are wall times, in milliseconds since 1970, and are read by the clocks of
-whoever recalls them: durations that were under way go on, as if the process had lived.
+What etcd can tell again is left out: the values of the instances that are there, but for the fields that rules and
+routes name, since an instance may be gone before anybody looks again. Kept is what only the past knows: which
+instances were known, what became of those that are gone, which conditions hold and since when, and what counts towards
+a flap, a peak, or `changes`. Times are wall times, in milliseconds since 1970, and are read by the clocks of whoever
+recalls them: durations that were under way go on, as if the process had lived.
 
 A memory is true at its revision, `at`. What is listed at an older one, or replayed up to it, brings values only.
 
@@ -12,6 +13,7 @@ Invariant: an engine that recalls what another remembers, and takes in what happ
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from math import floor
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 _RAW_KEPT = 4096
 """Bytes of a value that are kept of an instance that is gone."""
+
+_NOTHING = "{}"
+"""The value of what has none of the fields that are kept."""
 
 _INEXACT = 0.001
 """Milliseconds by which a float may lie below what it stands for."""
@@ -104,12 +109,18 @@ def remember(service: Service, registry: Registry, revision: int, now: Instant) 
     if not (up or down or judged):
         return None
     raw_name = next((_text(registry.split(instance.key)[0]) for instance in service.instances), service.name)
+    kept: dict[str, list[str]] = {}
+    for instance in service.instances if service.kept_fields else ():
+        if instance.is_present and len(text := json.dumps(instance.read_kept())) <= _RAW_KEPT:
+            kept.setdefault(text, []).append(label(instance))
+    kept.pop(_NOTHING, None)
     fresh = [label(instance) for instance in service.fresh]
     recent = [_of_transition(transition, dial) for transition in service.recent]
     rest = {
         "name": raw_name if raw_name != service.name else "",
         "down": down,
         "judged": judged,
+        "values": kept,
         "fresh": fresh,
         "recent": recent,
     }
@@ -201,6 +212,9 @@ def recall(name: str, record: Mapping[str, Any], registry: Registry, now: Instan
             label: _instance(registry.key_of(raw_name, _bytes(label)), label, service, each, dial)
             for label, each in known.items()
         }
+        for text, labels in record.get("values", {}).items():
+            for label in labels:
+                instances[label].take(text.encode())
         pasts = {rule: _past_of(each, instances, dial) for rule, each in record.get("judged", {}).items()}
         recent = [_transition(service.name, each, dial) for each in record.get("recent", ())]
         fresh = [instances[label] for label in record.get("fresh", ()) if label in instances]

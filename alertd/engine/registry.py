@@ -111,6 +111,11 @@ class Instance:
         """Return the fields of the last value, none if it cannot be understood."""
         return self.fields if self.fields is not None else values.read(self.raw).fields or {}
 
+    def read_kept(self) -> dict[str, str]:
+        """Return what the last value says of the fields that are to be remembered."""
+        names = self.service.kept_fields
+        return values.pick(self.read_fields(), names) if names else {}
+
 
 Change = tuple[Instance, bool]
 """An instance that an event touched, and whether it went up or down by it. A bare tuple, since one is made an event."""
@@ -121,7 +126,8 @@ class Service:
 
     `lost` holds those down and neither stopped on purpose nor replaced, the longest lost first; `stopped` those stopped
     on purpose; `doubted` those whose loss is not believed yet. `is_named` means that the rules name it exactly: it is
-    judged even if never seen, and never forgotten. `true_at` is the revision at which what is known of it was true
+    judged even if never seen, and never forgotten. `kept_fields` are the fields that rules and routes name, which are
+    remembered of its instances while they are there. `true_at` is the revision at which what is known of it was true
     before its watch began; 0 afterwards.
     """
 
@@ -133,6 +139,7 @@ class Service:
         "instances",
         "is_named",
         "keeps_fields",
+        "kept_fields",
         "labels",
         "lost",
         "name",
@@ -156,6 +163,7 @@ class Service:
         self.expected: int | None = None
         self.is_named = False
         self.keeps_fields = False
+        self.kept_fields: tuple[str, ...] = ()
         self.true_at = 0
 
     def deems_up(self, instance: Instance) -> bool:
@@ -325,7 +333,10 @@ class Registry:
 
     def _take_value(self, instance: Instance, event: KeyEvent, now: Instant, changes: list[Change]) -> None:
         if not instance.is_known or instance.raw != event.value:
+            before = instance.read_kept()
             instance.take(event.value)
+            if before != instance.read_kept():
+                self.touched[instance.service.name] = None
         if event.lease:
             instance.lease = self._leases.get(event.lease) or self._meet(event.lease)
         instance.is_present = True

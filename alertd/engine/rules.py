@@ -46,6 +46,15 @@ def compile_rules(ruleset: Ruleset) -> tuple[CompiledRule, ...]:
     return tuple(compiled)
 
 
+def named_fields(ruleset: Ruleset) -> set[str]:
+    """Return the names that routes, inhibitions and silences kept as code go by: of fields, of labels, and built in."""
+    inhibitions = ruleset.inhibit
+    matches = [each.match for each in ruleset.routes] + [each.match for each in ruleset.silences]
+    matches += [match for each in inhibitions for match in (each.if_, each.mute)]
+    names = {name for match in matches for name in (*match.is_, *match.not_)}
+    return names.union(*(each.group_by for each in ruleset.routes), *(each.equal for each in inhibitions))
+
+
 def _flap_of(rule: Rule, default: Flap | None) -> Flap | None:
     """Return what a rule says of flapping, and what it does not say as in the settings."""
     if not rule.flap:

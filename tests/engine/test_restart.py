@@ -94,6 +94,30 @@ def test_the_lost_are_known_with_their_causes_and_fields() -> None:
     assert story.told == ["10 firing w apache/c", "30 firing r apache"]
 
 
+def test_what_rules_and_routes_go_by_is_known_of_what_is_found_gone() -> None:
+    """History is lost, and with it the last values: those fields are remembered that rules and routes name."""
+    eu = route(match={"zone.name": "eu"}, channels=("ops",), group_by=("rule", "rack"))
+    fields: dict[str, Any] = {"routes": (eu, default_route(channels=("mail",))), **TWO}
+    thin = rule("thin", when={"instances": {"below": 1, "per": "zone.name"}})
+    story = Relay(rule(where={"ver": "1.10"}), thin, up=("apache/b",), **fields).put("apache/a", ver=1.1).at(10)
+    story.put("apache/a", ver="1.10", zone={"name": "eu"}, rack="r7", load=3).at(20).leave().at(30)
+    told = story.delete("apache/a").at(40).come_back(lost_history=True).at(50).told
+    assert told == ["40 firing r apache/a to ops", "40 firing thin apache (zone.name=eu) to ops"]
+    assert story.notifications[0].labels == {"rule": "r", "rack": "r7"}
+
+
+def test_only_fields_that_something_goes_by_are_remembered_anew() -> None:
+    """A value that is refreshed all the time costs no writing, unless rules or routes name what changes in it."""
+    story = Relay(rule(where={"host": "core*"}), up=("apache/b",)).put("apache/a", host="core01", load=1).at(10)
+    assert story.engine.take_touched() == ["apache"]
+    story.put("apache/a", host="core01", load=2)
+    assert story.engine.take_touched() == []
+    story.put("apache/a", host="core02", load=2)
+    assert story.engine.take_touched() == ["apache"]
+    story.reload(rule()).reload(rule(where={"load": "2"}))
+    assert story.engine.take_touched() == ["apache"]
+
+
 def test_a_new_instance_is_told_of_once_whatever_restarts() -> None:
     """`instance: up` is told of what registered before, during or after a restart, each once."""
     story = Relay(rule(when={"instance": "up"}), up=("apache/a",), group_wait="5s").at(10).up("apache/b").at(12)
