@@ -124,12 +124,9 @@ def _of_condition(condition: Condition) -> Record:
 def _of_alert(alert: LiveAlert, number: int, dial: Dial) -> list[Any]:
     name = alert.per if alert.instance is None else alert.instance.name
     since = None if alert.since is None else dial.write(alert.since)
-    row = [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode]
-    if alert.condition.is_about_self and isinstance(alert.condition, Noted):
-        row.append(alert.condition.words_of(alert))
-    elif alert.since is None:  # it has only flapped: no beginning will name its end
-        row += ["", alert.revision]
-    return row
+    condition = alert.condition
+    known = condition.words_of(alert) if isinstance(condition, Noted) else alert.revision
+    return [name, number, since, None if alert.cause is None else str(alert.cause), alert.episode, known]
 
 
 def of_channel(outlet: Outlet, now: Instant) -> Record:
@@ -165,7 +162,7 @@ class _ToldAlert(NamedTuple):
     words: str
     """Of a built-in rule: how its target stood."""
     revision: int
-    """Of one that has only flapped: that of a turn of its; else 0."""
+    """Of any other: that of its last turn by then."""
 
 
 class _Told(NamedTuple):
@@ -216,11 +213,11 @@ def _read_about(about: Mapping[str, Any]) -> _About:
 
 
 def _read_alert(row: Sequence[Any], known: Sequence[_Beliefs], dial: Dial) -> _ToldAlert:
-    name, number, since, cause, episode, *more = row
+    name, number, since, cause, episode, last = (*row, 0)[:6]
     beliefs, owed, steps = known[number]
     begun = None if since is None else dial.read(since)
     why = None if cause is None else Cause(cause)
-    words, revision = str(more[0]) if more else "", int(more[1]) if more[1:] else 0
+    words, revision = (last, 0) if isinstance(last, str) else ("", int(last))
     return _ToldAlert(name, beliefs, owed, steps, begun, why, int(episode), words, revision)
 
 
@@ -280,6 +277,8 @@ class Succession:
         for alert, told in self._learned.items():
             if alert.ending is None:
                 self._agree(alert, told)
+            if alert.revision < told.revision:  # what is told of it next is about what this engine has never seen
+                alert.revision, alert.episode = told.revision, told.episode
             self._owe(alert)
             if alert.is_standing:
                 placing.take(alert, placing.own_places(alert), is_news=False)
@@ -322,9 +321,7 @@ class Succession:
             if service.doubted and not alert.is_standing:
                 self._believe(service, alert.instance, self._now)
             alert.fire_on(self._now)
-        if alert.since is None or told.since is None or not alert.is_standing:
-            return
-        if told.since.mono < alert.since.mono:
+        if alert.since is None or (alert.is_standing and told.since and told.since.mono < alert.since.mono):
             alert.since = told.since
 
     def _owe(self, alert: LiveAlert) -> None:
@@ -373,8 +370,6 @@ class Succession:
         instance = None if told.name is None or about.per else Instance(b"", told.name, service, self._now)
         alert = LiveAlert(condition, instance, told.name if about.per else None)
         alert.since, alert.cause = told.since, told.cause
-        alert.revision = told.revision
-        alert.episode = told.episode if told.since is None else self._dial.write(told.since)
         alert.until, alert.reason = self._now, reason
         alert.ending = Kind.FORGOTTEN if reason is Reason.FORGOTTEN else Kind.RESOLVED
         return alert

@@ -264,6 +264,20 @@ def test_each_replica_names_a_message_alike_though_nobody_wrote_it_down() -> Non
         assert {each.id for each in story.notifications[known:]} <= at_first
 
 
+def test_the_end_of_a_firing_that_this_replica_never_saw_is_named_by_it() -> None:
+    """Its own last turn was told long ago: an end told twice under one id would be taken for a copy."""
+    below: dict[str, Any] = {"instances": {"below": 2}}
+    story = Relay(rule(), up=("apache/a", "apache/b"))
+    for begun in (10, 500):
+        story.at(begun).restart(rule()).at(begun + 1).expire("apache/a").at(begun + 2).leave().up("apache/a")
+        story.at(begun + 5).come_back(rule(when=below), lost_history=True).at(begun + 10)
+    assert [line.split(" ", 1)[1] for line in story.told] == ["firing r apache/a", "resolved r apache/a"] * 2
+    assert len({each.id for each in story.notifications}) == 4
+    alert = story.notifications[-1].entries[0].alert
+    assert alert.since is not None
+    assert seconds(alert.since) == 501
+
+
 def test_no_name_is_used_again_where_revisions_begin_anew_and_a_restart_follows() -> None:
     """A snapshot that is restored counts on from there: what it tells is no copy of what was told before."""
     story = Relay(rule(), up=("apache/a",)).at(10).expire("apache/a").at(20).up("apache/a").at(30)

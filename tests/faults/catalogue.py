@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -89,6 +89,7 @@ _SLOW_TARGET = Setup(patience=60.0)
 _TRICKLING_TARGET = Setup(patience=60.0 + ENDS_WITHIN)
 _SLOW_TARGET_OF_TWO = Setup(replicas=2, patience=60.0)
 _NOSPACE = Setup(etcd_flags=(f"--quota-backend-bytes={16 << 20}",), patience=40.0)
+_NOSPACE_FOR_TWO = replace(_NOSPACE, replicas=2)
 
 
 def _deaths() -> list[Fault]:
@@ -138,6 +139,7 @@ FAULTS = (
     Fault("authentication switched on, tokens forgotten", etcd_faults.switch_auth_on),
     Fault("TLS with a wrong authority", etcd_faults.mistrust, long=4),
     Fault("etcd full: writes refused, keys expire", etcd_faults.fill_up, _NOSPACE, long=4),
+    Fault("etcd full, and the leader killed", etcd_faults.fill_up_and_kill_leader, _NOSPACE_FOR_TWO, short=0, long=4),
     Fault("transaction of 128 operations", data_faults.large_transaction, _GROUPS),
     Fault("deleted and made again in one batch", data_faults.delete_and_recreate),
     Fault("keys change their leases", data_faults.change_leases),

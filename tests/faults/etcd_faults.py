@@ -324,18 +324,42 @@ def fill_up(stage: Stage) -> None:
     """Fill etcd until it refuses writes; keys still expire, and that has to be told. Then make room."""
     stage.start()
     stage.moves(3)
-    stage.calm()
-    names = stage.random.sample([name for name in stage.driver.names if _is_up(stage, name)] or ["db/0"], 1)
-    for name in names:
-        stage.driver.recover(name)
-    stage.calm()
     with stage.truth.dark(is_watched=True, forced=RETRY):
-        _fill(stage)
-        for name in names:
-            stage.driver.revoke(name)
-        assert stage.settle(20.0), "what expired is not told while etcd is full"
+        _lose_while_full(stage)
     _make_room(stage)
     stage.moves(6)
+
+
+def fill_up_and_kill_leader(stage: Stage) -> None:
+    """Fill etcd, let something expire, and kill the leader once it has told that: nothing of it is in etcd."""
+    stage.start()
+    stage.moves(3)
+    stage.calm()
+    leader = stage.await_leader()
+    standby = next(each for each in stage.replicas if each is not leader)
+    standby.terminate()  # so that it begins with what is remembered, later than the leader did
+    standby.start()
+    stage.moves(3)
+    with stage.truth.dark(is_watched=True, forced=RETRY):
+        _lose_while_full(stage)
+        stage.kill(leader)
+        stage.pause(8.0)
+        _make_room(stage)
+        stage.await_leader()
+    stage.moves(3)
+    leader.start()
+    stage.moves(3)
+
+
+def _lose_while_full(stage: Stage) -> None:
+    """Fill etcd, and end a lease; return once that is told."""
+    stage.calm()
+    name = stage.random.choice([name for name in stage.driver.names if _is_up(stage, name)] or ["db/0"])
+    stage.driver.recover(name)
+    stage.calm()
+    _fill(stage)
+    stage.driver.revoke(name)
+    assert stage.settle(20.0), "what expired is not told while etcd is full"
 
 
 def _is_up(stage: Stage, name: str) -> bool:
