@@ -30,7 +30,7 @@ OWN_NAMES = f"{SELF}-"
 """How the names of built-in rules begin, those of later versions too."""
 
 BUILT_INS = frozenset({"rule", "service", "instance", "severity", "cause"})
-"""Names that every alert has; an instance alone the third."""
+"""Names of what every alert has, labels and fields aside."""
 
 MOST_JUDGED = 100_000
 """How often a rule is held against a match; who has more rules and silences than that is not kept waiting."""

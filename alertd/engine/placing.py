@@ -49,9 +49,9 @@ def keys_of(alert: LiveAlert) -> Keys:
 def put_back(alert: LiveAlert, keys: Keys) -> None:
     """Let an alert that another process knew stand where it did there, if the rules in force have these routes."""
     desk = alert.condition.desk
-    routes = {key[0]: desk.router.find(key[0]) for key in keys}
     for key in keys:
-        if (route := routes[key[0]]) is not None and len(key) == len(route.group_by) + 1:
+        route = desk.router.find(key[0]) if key else None
+        if route is not None and len(key) == len(route.group_by) + 1:
             group = desk.group_of(key, dict(zip(route.group_by, key[1:], strict=True)))
             alert.memberships = (*alert.memberships, Membership(alert, group))
 

@@ -331,7 +331,8 @@ class Succession:
         for member in alert.memberships:
             member.owed = tuple(channel for channel in member.owed if channel in owed)
             owed = [channel for channel in owed if channel not in member.owed]
-        alert.memberships[0].owed += tuple(owed)
+        for member in alert.memberships[:1]:
+            member.owed += tuple(owed)
 
     def _alert_of(self, about: _About, told: _ToldAlert) -> LiveAlert:
         """Return the alert meant, as one that has ended for good if it is judged no more."""
