@@ -115,7 +115,6 @@ class Keeper:
         if bookmark is not None:
             self._watch.resume(bookmark)
             _log.info("recalled", services=len(states), revision=bookmark.revision)
-        self._engine.take_touched()
         return True
 
     # --- keeping -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from alertd.model import AlertState, Cause, Instant, Kind, Mute, Reason
 if TYPE_CHECKING:
     from alertd.engine.conditions import Condition
     from alertd.engine.membership import Membership
+    from alertd.engine.past import AlertPast
     from alertd.engine.registry import Instance
     from alertd.engine.rules import CompiledRule
     from alertd.model import Ack
@@ -60,9 +61,10 @@ class LiveAlert:
 
     `holds` is the condition; `cause` that of its last turn, `fault` that of its last turn to true, which is what
     matchers see. `since` and `until` are those of the last firing; `revision` is that of the last turn, and `episode`
-    counts the firings that this does not tell apart. `ending` says as what it ended for good. `is_inhibited` holds also
-    while a silence mutes it besides; `not_before` (monotonic seconds) is until when what was inhibited waits.
-    `is_brief` is one that is told once and is over as it happens.
+    counts the firings that this does not tell apart; `over` is that of the turn by which it last ceased to fire.
+    `ending` says as what it ended for good. `is_inhibited` holds also while a silence mutes it besides; `not_before`
+    (monotonic seconds) is until when what was inhibited waits. `is_brief` is one that is told once and is over as it
+    happens.
     """
 
     __slots__ = (
@@ -85,6 +87,7 @@ class LiveAlert:
         "memberships",
         "muted",
         "not_before",
+        "over",
         "pending_since",
         "per",
         "reason",
@@ -112,6 +115,7 @@ class LiveAlert:
         self.fault: Cause | None = None
         self.reason: Reason | None = None
         self.revision, self.episode = desk.episodes.get(self.id, (0, 0))
+        self.over = 0
         self.memberships: tuple[Membership, ...] = ()
         self.muted: Mute | None = None
         self.ending: Kind | None = None
@@ -204,7 +208,7 @@ class LiveAlert:
         self.between, self.since = trigger.between, now
         self._date()
         self.episode += 1
-        self.is_brief = True
+        self.is_brief, self.over = True, self.revision
         self._decide(Reason.TOLD_ONCE, now)
         self.take_part(now)
         self.change_news(now)
@@ -252,15 +256,16 @@ class LiveAlert:
             self.settle_at(now.mono + flap.settle)
             self._start_flapping(now)
 
-    def enter_books(self, is_owed: bool, groups: placing.Keys, now: Instant) -> None:  # noqa: FBT001 - see `AlertPast`
+    def enter_books(self, past: AlertPast, now: Instant) -> None:
         """Take its place among the alerts, as one that another process left off with."""
         if self.state is not AlertState.INACTIVE or self.flapping:
             self._desk.active[self.id] = self
-        if self.is_standing or is_owed:
-            placing.put_back(self, groups)
-            placing.take(self, placing.own_places(self), is_news=True)
         if self.is_standing:
+            placing.put_back(self, past.groups)
+            placing.take(self, placing.own_places(self), is_news=True)
             self._desk.mutes.review(self, now)
+        elif past.is_owed and not placing.put_back(self, past.groups, past.owed):
+            placing.take(self, placing.new_places(self), is_news=True)
         self.change_news(now, self.turned)
 
     def mute(self, mute: Mute | None, now: Instant) -> None:
@@ -330,7 +335,7 @@ class LiveAlert:
         self.change_news(now)
 
     def _cease_firing(self, now: Instant) -> None:
-        self.until = now
+        self.until, self.over = now, self.revision
         self._desk.acks.pop(self.id, None)
         if self.flapping:
             self._decide(Reason.SUPPRESSED_FLAPPING, now)
@@ -353,8 +358,13 @@ class LiveAlert:
         self.change_news(now)
 
     def unlearn(self, now: Instant) -> None:
-        """Take it that nobody was told of it; while it stands, all are owed that."""
+        """Take it that nobody was told of it: all are owed that it stands, those who seemed to know that it is over.
+
+        That they know may have been decided in an earlier term and told nobody; so it may have fired again unowed.
+        """
         for member in self.memberships:
+            if self.muted is None:
+                member.owed = tuple(dict.fromkeys((*member.owed, *member.told)))
             member.beliefs = NOBODY
             member.steps_done = 0
         if self.ending is not None:
@@ -392,9 +402,11 @@ class LiveAlert:
             member.owed = ()
 
     def discharge(self, channel: str) -> None:
-        """Owe a channel nothing any more, whichever group it was owed by."""
+        """Owe a channel nothing any more, whichever group it was owed by; the others say so, too."""
         for member in self.memberships:
             member.discharge(channel)
+            if member.beliefs and len(self.memberships) > 1:
+                member.group.note_told()
 
     def member_about(self, channel: str) -> Membership | None:
         """Return the membership that has told a channel, or is to tell it."""

@@ -87,10 +87,15 @@ class Noted(Condition):
         if name not in self._notes:
             self._notes[name] = Note(holds=True, words=words)
             self._judge(alert, now, holds=True, calm=True)
-        elif alert.since is None:
-            alert.since, alert.until = since, now
-            alert.episode = _new_episode(alert, now)
+        elif not alert.is_standing:
+            if alert.since is None:
+                alert.since, alert.until = since, now
+            self.count_anew(alert, now)
         return alert
+
+    def count_anew(self, alert: LiveAlert, now: Instant) -> None:
+        """Give a firing a number that no process has used: no event of etcd's tells one from the next."""
+        alert.episode = max(alert.episode + 1, unused_number(now))
 
     def know_nothing(self, now: Instant) -> None:
         """Drop all that was noted: it is old."""
@@ -108,7 +113,7 @@ class Noted(Condition):
 
     def _judge(self, alert: LiveAlert, now: Instant, *, holds: bool, calm: bool) -> None:
         if holds and not alert.holds:
-            alert.episode = _new_episode(alert, now)
+            self.count_anew(alert, now)
         alert.judge(holds, now, None, calm=calm)
 
     @override
@@ -166,8 +171,3 @@ def _compile(name: BuiltIn, order: int, flap: Flap | None) -> CompiledRule:
     severity = _SEVERITIES[name]
     fields = {"name": str(name), "service": SELF, "severity": severity, "when": {"malformed": True}}
     return CompiledRule(Rule.model_validate(fields), RuleText(name, severity, _SOURCE), flap, order)
-
-
-def _new_episode(alert: LiveAlert, now: Instant) -> int:
-    """Return a number that no earlier process has used: no event of etcd's tells one firing from the next."""
-    return max(alert.episode, unused_number(now))

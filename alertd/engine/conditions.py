@@ -118,15 +118,18 @@ class Condition(ABC):
     def past(self, now: Instant) -> ConditionPast:
         """Return what another can go on with."""
         pasts = {key: past_of(alert, now) for key, alert in self.alerts.items()}
-        return ConditionPast(self.kind, {key: past for key, past in pasts.items() if past is not None})
+        known = {key: past for key, past in pasts.items() if past is not None}
+        return ConditionPast(self.kind, known, routes=self.desk.router.name)
 
     def resume(self, past: ConditionPast, now: Instant) -> None:
-        """Go on where another left off, unless that was of another kind."""
+        """Go on where another left off, unless that was of another kind; under other routes as after a reload."""
+        is_rerouted = past.routes != self.desk.router.name
         for key, each in past.alerts.items() if past.kind in (self.kind, "") else ():
             instance = key if self.judges_instances and not isinstance(key, str) else None
             per = key if isinstance(key, str) and self.per_field else None
             if key is None or key is instance or key is per:
-                resume(self.alert_of(key, instance, per), each, now)
+                stays = each.is_owed or not is_rerouted
+                resume(self.alert_of(key, instance, per), each if stays else each._replace(groups=()), now)
 
     def values_of(self, names: tuple[str, ...], alert: LiveAlert) -> tuple[str, ...]:
         """Return what an alert has under each of `names`, "" where it has no such thing; remembered if all share it."""

@@ -222,7 +222,7 @@ class Engine:
         To be called before the first event. What the watch then tells of the time since is a gap.
         """
         self._begin(now)
-        damaged = []
+        damaged, outdated = [], []
         self._desk.era, self._desk.first_episode = era, unused_number(now)
         for name, record in memories.items():
             try:
@@ -232,8 +232,12 @@ class Engine:
             else:
                 self._assignment.unjudged[service] = None
                 self._registry.is_first_listing = False
+                if record.get("fields", []) != list(service.kept_fields):
+                    outdated.append(name)
         self._doubt.resume(now)
         self._finish(now)
+        self._registry.touched.clear()
+        self._registry.touched |= dict.fromkeys(outdated)
         return damaged
 
     def _distrust(self) -> None:

@@ -120,6 +120,13 @@ class Desk:
             group.route = self.router.route_of(key[0])
         return group
 
+    def find_group(self, key: tuple[str, ...]) -> Group | None:
+        """Return the group of that key, known from now on, if the rules in force have its route."""
+        route = self.router.find(key[0]) if key else None
+        if route is None or len(key) != len(route.group_by) + 1:
+            return None
+        return self.group_of(key, dict(zip(route.group_by, key[1:], strict=True)))
+
     def place(self, way: Way, alert: LiveAlert) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the key of the group that an alert belongs to on its way, and what that is grouped by."""
         key = (way.key, *alert.condition.values_of(way.route.group_by, alert))
@@ -184,6 +191,8 @@ class Desk:
     def unlearn(self, now: Instant) -> None:
         """Take it that nobody has been told of anything yet."""
         self._ended.clear()
+        for outlet in self._outlets.values():
+            outlet.forget()
         self._outlets = {}
         for group in self.groups.values():
             group.take_over(-inf, 0, set(), {})
@@ -204,7 +213,7 @@ class Desk:
         for group in self.groups.values():
             group.through = dict.fromkeys(group.through, 0)
         for alert in self.alerts():
-            alert.revision = 0
+            alert.revision = alert.over = 0
 
     def mark_all_told(self) -> None:
         """Take it that what is known of all groups and channels has changed."""

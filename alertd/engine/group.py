@@ -179,8 +179,9 @@ class Group:
         for member in self.members:
             alert = member.alert
             for channel in member.owed if not alert.is_standing else ():
-                through = told_to_any if channel in member.supposed else self.through.get(channel, -1)
-                if channel not in member.beliefs and alert.revision <= through:
+                told = max(each.group.through.get(channel, -1) for each in alert.memberships)
+                through = told_to_any if channel in member.supposed else told
+                if channel not in member.beliefs and alert.over <= through:
                     member.discharge(channel)
 
     def leave_if_empty(self) -> None:

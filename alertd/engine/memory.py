@@ -120,6 +120,7 @@ def remember(service: Service, registry: Registry, revision: int, now: Instant) 
         "name": raw_name if raw_name != service.name else "",
         "down": down,
         "judged": judged,
+        "fields": list(service.kept_fields),
         "values": kept,
         "fresh": fresh,
         "recent": recent,
@@ -168,7 +169,7 @@ def _of_condition(condition: Condition, label: Callable[[Instance], str], dial: 
     if past.alerts:
         record["alerts"] = [[name(key), _of_past(each, groups, dial)] for key, each in past.alerts.items()]
     if groups:
-        record["groups"] = list(groups)
+        record |= {"groups": list(groups), "routes": past.routes}
     if past.changes:
         record["changes"] = [[name(key), [*map(mono, times)]] for key, times in past.changes.items()]
     if past.peaks:
@@ -280,6 +281,7 @@ def _past_of(record: Mapping[str, Any], instances: Mapping[str, Instance], dial:
             )
             for per, risen, ended in record.get("peaks", ())
         },
+        routes=str(record.get("routes", "")),
     )
 
 
@@ -292,6 +294,7 @@ def _alert_past_of(record: Mapping[str, Any], groups: Sequence[Keys], dial: Dial
     if "reason" in fields:
         fields["reason"] = Reason(fields["reason"])
     fields["flips"] = tuple(map(dial.read_mono, fields.get("flips", ())))
+    fields["owed"] = tuple(tuple(map(str, each)) for each in fields.get("owed", ()))
     fields["groups"] = groups[fields["groups"]] if "groups" in fields else ()
     return AlertPast(**fields)
 

@@ -87,7 +87,7 @@ def _services(parts: Sequence[Part]) -> Mapping[str, ServiceFacts]:
 
 def _name(channel: str, about: str, parts: Sequence[Part], *which: str) -> str:
     """Return what names a message: the same on every replica, another for each that differs."""
-    marks = (part.member.mark(part.kind) for part in parts)
+    marks = sorted(part.member.mark(part.kind) for part in parts)
     return sha256("\0".join((channel, about, *marks, *which)).encode()).hexdigest()[:12]
 
 

@@ -24,7 +24,8 @@ class AlertPast(NamedTuple):
 
     `keep_over` and `settled` are deadlines, `flips` the changes that count towards flapping, all in
     monotonic seconds. `is_owed` tells that people are to be told of one that is over, or that is told once. `groups`
-    are the keys of those that it takes part in, where the rules alone cannot say.
+    are the keys of those that it takes part in, where the rules alone cannot say, and `owed` whom each of them is to
+    tell of one that is over.
     """
 
     state: AlertState = AlertState.INACTIVE
@@ -46,12 +47,15 @@ class AlertPast(NamedTuple):
     changes: int = 0
     flips: tuple[float, ...] = ()
     groups: Keys = ()
+    owed: tuple[tuple[str, ...], ...] = ()
+    over: int = 0
 
 
 class ConditionPast(NamedTuple):
     """What a condition goes on with, by what it is judged on.
 
-    `kind` is that of the condition that judged, empty where that is not known. `changes` are those that count for
+    `kind` is that of the condition that judged, empty where that is not known; `routes` names those that were in force
+    where alerts say in which groups they are. `changes` are those that count for
     `changes:`, in monotonic seconds; `peaks` those of a percentage.
     """
 
@@ -59,6 +63,7 @@ class ConditionPast(NamedTuple):
     alerts: Mapping[Instance | str | None, AlertPast]
     changes: Mapping[Instance | str | None, Sequence[float]] = {}
     peaks: Mapping[str | None, PeakPast] = {}
+    routes: str = ""
 
 
 def past_of(alert: LiveAlert, now: Instant) -> AlertPast | None:
@@ -68,7 +73,7 @@ def past_of(alert: LiveAlert, now: Instant) -> AlertPast | None:
     flips = () if alert.changes is None or flap is None else alert.changes.times
     if flap is not None and flips and now.mono - flips[-1] > flap.within:
         flips = ()
-    if not (alert.holds or alert.is_standing or is_owed or flips):
+    if not (alert.holds or alert.is_standing or flips or (alert.memberships and alert.ending is None)):
         return None
     return AlertPast(
         state=alert.state,
@@ -90,6 +95,8 @@ def past_of(alert: LiveAlert, now: Instant) -> AlertPast | None:
         changes=0 if alert.changes is None else alert.changes.changes,
         flips=flips,
         groups=keys_of(alert),
+        owed=tuple(member.owed for member in alert.memberships) if is_owed else (),
+        over=alert.over,
     )
 
 
@@ -98,14 +105,14 @@ def resume(alert: LiveAlert, past: AlertPast, now: Instant) -> None:
     alert.state, alert.holds, alert.is_brief = past.state, past.holds, past.is_brief
     alert.pending_since, alert.since, alert.until = past.pending_since, past.since, past.until
     alert.between, alert.cause, alert.fault, alert.reason = past.between, past.cause, past.fault, past.reason
-    alert.revision, alert.episode = past.revision, past.episode
+    alert.revision, alert.episode, alert.over = past.revision, past.episode, past.over
     if alert.state is AlertState.PENDING:
         begun = now if past.pending_since is None else past.pending_since
         alert.start_for(max(begun.mono + alert.rule.rule.for_, now.mono))
     elif alert.state is AlertState.FIRING and not alert.holds:
         alert.start_keep(now.mono if past.keep_over is None else past.keep_over)
     _resume_flapping(alert, past, now)
-    alert.enter_books(past.is_owed, past.groups, now)
+    alert.enter_books(past, now)
 
 
 def _resume_flapping(alert: LiveAlert, past: AlertPast, now: Instant) -> None:

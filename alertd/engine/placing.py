@@ -39,21 +39,25 @@ def own_places(alert: LiveAlert) -> list[Place]:
 
 
 def keys_of(alert: LiveAlert) -> Keys:
-    """Return where an alert stands, if only its data, or the time it began, can say."""
-    desk, condition = alert.condition.desk, alert.condition
-    if not alert.memberships or desk.router.is_certain(condition):
-        return ()
-    return tuple(member.group.key for member in alert.memberships)
+    """Return where an alert takes part, if the rules alone cannot say."""
+    is_plain = alert.is_standing and alert.condition.desk.router.is_certain(alert.condition)
+    return () if is_plain else tuple(member.group.key for member in alert.memberships)
 
 
-def put_back(alert: LiveAlert, keys: Keys) -> None:
-    """Let an alert that another process knew stand where it did there, if the rules in force have these routes."""
+def put_back(alert: LiveAlert, keys: Keys, owed: Sequence[tuple[str, ...]] = ()) -> bool:
+    """Let an alert that another process knew take part where it did there, each group owing what it did.
+
+    Return whether that can be: only if there are keys, and the rules in force have these routes.
+    """
     desk = alert.condition.desk
-    for key in keys:
-        route = desk.router.find(key[0]) if key else None
-        if route is not None and len(key) == len(route.group_by) + 1:
-            group = desk.group_of(key, dict(zip(route.group_by, key[1:], strict=True)))
-            alert.memberships = (*alert.memberships, Membership(alert, group))
+    groups = [desk.find_group(key) for key in keys]
+    found = [group for group in groups if group is not None]
+    if not groups or len(found) < len(groups):
+        return False
+    alert.memberships = tuple(Membership(alert, group) for group in found)
+    for member, channels in zip(alert.memberships, owed, strict=False):
+        member.owed = channels
+    return True
 
 
 def take(alert: LiveAlert, places: Sequence[Place], *, is_news: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from alertd.engine.match import Labels, Matcher, MatcherIndex
@@ -71,13 +72,15 @@ class Plan:
 class Router:
     """Answers who is told, by the ruleset in force."""
 
-    __slots__ = ("_calendar", "_default_channels", "_index", "_legs", "_resolved_wanted", "whole_groups")
+    __slots__ = ("_calendar", "_default_channels", "_index", "_legs", "_resolved_wanted", "name", "whole_groups")
 
     def __init__(self, ruleset: Ruleset, calendar: Calendar) -> None:
         self._calendar = calendar
         everyone = tuple(ruleset.channels) or (LOG_CHANNEL,)
         self._default_channels = ruleset.route.channels or everyone
         self._legs = _make_legs(ruleset.routes)
+        self.name = sha256("\n".join(leg.key for leg in self._legs).encode()).hexdigest()[:12]
+        """What names these routes, whatever their channels and times."""
         self._index: MatcherIndex[int] = MatcherIndex()
         for leg in self._legs:
             self._index.add(leg.order, leg.matcher)

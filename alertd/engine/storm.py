@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from alertd.engine.membership import Turn
 from alertd.engine.message import Part, compose, compose_digest
-from alertd.engine.timers import Timer
+from alertd.engine.timers import Timer, stop
 from alertd.model import Instant, Kind, Reason
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ class Outlet:
     def take_over(self, storm_until: float, digests: int) -> None:
         """Go on where another left off."""
         self.storm_until, self._digests = storm_until, digests
+
+    def forget(self) -> None:
+        """Let no digest come of what was held: the outlet is to be replaced."""
+        stop(self._timer)
 
     def note_spoken(self, group: Group, alerts: Iterable[LiveAlert]) -> None:
         """Take note of a group that another told the channel of, which knows of these alerts."""

@@ -82,6 +82,7 @@ def of_group(group: Group, now: Instant) -> Record | None:
     record: Record = {
         "key": list(group.key),
         "labels": dict(group.labels),
+        "routes": group.desk.router.name,
         **({"spoke": dial.write_mono(group.spoke)} if group.has_spoken else {}),
         "at": max((*(member.alert.revision for member in told), *group.through.values()), default=0),
         "reminders": group.reminders,
@@ -170,6 +171,7 @@ class _Told(NamedTuple):
 
     key: tuple[str, ...]
     labels: dict[str, str]
+    routes: str
     spoke: float
     reminders: int
     digested: set[str]
@@ -188,6 +190,7 @@ def _read(record: Mapping[str, Any], dial: Dial) -> _Told:
     return _Told(
         key=tuple(map(str, record["key"])),
         labels={str(name): str(text) for name, text in record["labels"].items()},
+        routes=str(record.get("routes", "")),
         spoke=-inf if spoke is None else dial.read_mono(spoke),
         reminders=int(record.get("reminders", 0)),
         digested=set(record.get("digested", ())),
@@ -244,6 +247,8 @@ class Succession:
         self._learned: dict[LiveAlert, _ToldAlert] = {}
         self._owed: dict[LiveAlert, dict[str, None]] = {}
         """To whom the last speaker owed what it had told others."""
+        self._rerouted: dict[LiveAlert, None] = {}
+        """What was told where other routes than those in force led."""
         desk.unlearn(now)
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -255,8 +260,11 @@ class Succession:
             raise Damaged(f"what was told of a group cannot be read: {type(error).__name__}: {error}") from None
         group = self._desk.group_of(told.key, told.labels)
         group.take_over(told.spoke, told.reminders, told.digested, told.through)
+        is_rerouted = told.routes != self._desk.router.name
         for alert, each in alerts:
             self._learn(group, alert, each)
+            if is_rerouted:
+                self._rerouted[alert] = None
 
     def take_channel(self, channel: str, record: Mapping[str, Any]) -> None:
         """Take over a channel's storm; raise Damaged for a record that cannot be read."""
@@ -278,13 +286,16 @@ class Succession:
             if alert.ending is None:
                 self._agree(alert, told)
             if alert.revision < told.revision:  # what is told of it next is about what this engine has never seen
-                alert.revision, alert.episode = told.revision, told.episode
+                alert.revision, alert.episode, alert.over = told.revision, told.episode, told.revision
             self._owe(alert)
             if alert.is_standing:
-                placing.take(alert, placing.own_places(alert), is_news=False)
+                find = placing.new_places if alert in self._rerouted else placing.own_places
+                placing.take(alert, find(alert), is_news=False)
         for group in () if was_own else list(self._desk.groups.values()):
             group.discharge_told()
         for alert in self._desk.alerts():
+            if alert not in self._learned and isinstance(alert.condition, Noted):
+                alert.condition.count_anew(alert, now)  # the last speaker may have seen it otherwise, and told its end
             alert.change_news(now, alert.turned)
         for group in list(self._desk.groups.values()):
             group.leave_if_empty()
@@ -316,18 +327,20 @@ class Succession:
         kinds = {belief.kind for belief in told.beliefs.values()}
         if Kind.FLAPPING in kinds:
             alert.flap_on(self._now)
-        elif Kind.FIRING in kinds:
+        elif Kind.FIRING in kinds and alert.revision <= told.revision:
             service = alert.condition.service
             if service.doubted and not alert.is_standing:
                 self._believe(service, alert.instance, self._now)
             alert.fire_on(self._now)
-        if alert.since is None or (alert.is_standing and told.since and told.since.mono < alert.since.mono):
+        if alert.since is None:
+            alert.since, alert.until = told.since, self._now
+        elif alert.is_standing and told.since is not None and told.since.mono < alert.since.mono:
             alert.since = told.since
 
     def _owe(self, alert: LiveAlert) -> None:
         """Owe what the last speaker owed, each channel by one group, and nothing that this engine alone would tell."""
         known = {channel for member in alert.memberships for channel in member.beliefs}
-        owed = [channel for channel in self._owed[alert] if channel not in known]
+        owed = [channel for channel in self._owed[alert] if channel not in known and alert.ending is None]
         for member in alert.memberships:
             member.owed = tuple(channel for channel in member.owed if channel in owed)
             owed = [channel for channel in owed if channel not in member.owed]

@@ -286,6 +286,21 @@ def test_no_name_is_used_again_where_revisions_begin_anew_and_a_restart_follows(
     assert len({each.id for each in story.notifications}) == 4
 
 
+def test_what_one_has_told_nobody_does_not_hide_what_comes_later() -> None:
+    """A leader that was frozen past its lease has decided to tell of a firing, and could not; the next told its end.
+
+    What fires and ends while that one is frozen in its turn has to be told all the same, by the first.
+    """
+    story = Relay(rule(), up=("apache/a",), has_standby=True).at(10).expire("apache/a")
+    story.books = {}
+    story.fail_over().at(20).up("apache/a").at(30)
+    known = len(story.told)
+    story.engine.hush()
+    story.at(40).expire("apache/a").at(41).up("apache/a").fail_over().at(50)
+    assert story.told[known:] == ["41 resolved r apache/a"]
+    assert story.fail_over().at(60).fail_over().at(70).told[known + 1 :] == []
+
+
 def test_what_changed_its_route_is_resolved_once_whoever_speaks() -> None:
     """Where it was told, and not on its new way too; also by one who had stood by, and could only suppose."""
     to_ops, to_mail = (default_route(channels=(name,)) for name in ("ops", "mail"))
