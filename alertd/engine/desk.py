@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from alertd.config.schema import Settings
+    from alertd.config.schema import Route, Settings
     from alertd.engine.alert import LiveAlert
     from alertd.engine.calendar import Calendar
     from alertd.engine.membership import Membership
@@ -108,7 +108,7 @@ class Desk:
         key = (way.key, *alert.condition.values_of(way.route.group_by, alert))
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(key, _labels_of(way, key), self)
+            group = self.groups[key] = Group(key, _labels_of(way.route, key), self)
         group.route = way.route
         return group
 
@@ -125,12 +125,12 @@ class Desk:
         route = self.router.find(key[0]) if key else None
         if route is None or len(key) != len(route.group_by) + 1:
             return None
-        return self.group_of(key, dict(zip(route.group_by, key[1:], strict=True)))
+        return self.group_of(key, _labels_of(route, key))
 
     def place(self, way: Way, alert: LiveAlert) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the key of the group that an alert belongs to on its way, and what that is grouped by."""
         key = (way.key, *alert.condition.values_of(way.route.group_by, alert))
-        return key, _labels_of(way, key)
+        return key, _labels_of(way.route, key)
 
     def ack_of(self, alert: LiveAlert) -> Ack | None:
         """Return who has taken on this firing of an alert, if anybody."""
@@ -266,6 +266,6 @@ def unused_number(now: Instant) -> int:
     return round(now.wall.timestamp() * 1000)
 
 
-def _labels_of(way: Way, key: tuple[str, ...]) -> dict[str, str]:
+def _labels_of(route: Route, key: tuple[str, ...]) -> dict[str, str]:
     """Return what the group of that key is grouped by."""
-    return dict(zip(way.route.group_by, key[1:], strict=True))
+    return dict(zip(route.group_by, key[1:], strict=True))
